@@ -1,0 +1,47 @@
+# Every target may be run again at any time: what is done already costs next to nothing.
+SHELL = /bin/bash
+FUZZ_SECONDS ?= 60
+
+python = .venv/bin/python
+purposes = build run test bench
+# Directories are among the sources, so that a deleted file is noticed too.
+sources = $(shell find src native tests/payload meson.build meson.options -name __pycache__ -prune -o -print 2>/dev/null)
+
+.DEFAULT_GOAL = build
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: setup build demo test bench lint fuzz clean help $(purposes:%=packages-%)
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+setup: packages-build packages-run packages-test .venv/requirements ## Install the Debian packages, fill .venv
+build: build/.installed ## Leave a working .venv/bin/cloison, and the tests' programs in build/
+
+demo: build packages-run ## Show what cloison does
+	@demo/demo.sh
+
+test: build packages-run packages-test ## Run every test
+	@$(python) -m pytest
+
+lint: build packages-test ## The gate before a commit: style, types, layers, unit tests
+	@$(python) -m pytest tests/unit tests/test_lint.py tests/test_architecture.py tests/test_docs.py
+
+bench: build packages-run packages-bench ## Compare with the other engines, as far as they can be installed
+	@$(python) -m bench
+
+clean: ## As after a clone
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find src native tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+# dpkg is asked each time: a stamp would not know of a package that was removed.
+$(purposes:%=packages-%): packages-%:
+	@tools/setup.sh packages $*
+
+.venv/requirements: pyproject.toml tools/setup.sh | packages-build
+	@tools/setup.sh venv
+	@touch $@
+
+build/.installed: .venv/requirements $(sources) | packages-build
+	@tools/setup.sh install
+	@touch $@

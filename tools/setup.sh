@@ -39,7 +39,7 @@ is_installed() {
 
 apt_install() {
 	DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet --no-install-recommends \
-		-o DPkg::Lock::Timeout=300 "$@" </dev/null >&2
+		-o DPkg::Lock::Timeout=300 "$@" </dev/null >/dev/null
 }
 
 # All at once, and one by one where that fails, so that the message can name the one that is to blame.

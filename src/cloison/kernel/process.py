@@ -1,0 +1,161 @@
+"""Programs of the host: found, run, listened to and, when the caller leaves, ended.
+
+Every program started here has a session of its own: Ctrl-C at a terminal reaches the caller alone, who then
+ends the program and all of its children through the process group. Nothing runs between fork and exec
+(no `preexec_fn`): what must be set there is set by util-linux's setpriv(1) and unshare(1).
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from cloison.base.errors import Unsupported
+
+# Daemons and administrators' tools live in sbin, which is missing from the PATH of ordinary users.
+_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_CHUNK_BYTES = 1 << 20
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """How a program ended: `code` is its exit status, or minus the number of the signal that ended it."""
+
+    code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def which(name: str) -> str | None:
+    """The absolute path of the program `name`, from PATH and the sbin directories; None where it is missing."""
+    for directory in (*os.get_exec_path(), *_SBIN):
+        path = os.path.join(directory, name)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
+
+
+def needed(name: str, *, package: str) -> str:
+    """The path of `name`; raises Unsupported with the Debian package that holds it where it is missing."""
+    path = which(name)
+    if path is None:
+        raise Unsupported(
+            f"the program {name!r} is not installed",
+            hint=f"apt-get install --no-install-recommends {package}",
+            program=name,
+            package=package,
+        )
+    return path
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    timeout_s: float | None = None,
+) -> Finished:
+    """Run `argv` to its end, and keep what it wrote. Raises TimeoutError, after ending it, when `timeout_s` is over."""
+    with started(argv, env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        try:
+            stdout, stderr = program.popen.communicate(stdin, timeout=timeout_s)
+        except subprocess.TimeoutExpired as late:
+            raise TimeoutError(f"{argv[0]} took longer than {timeout_s} s") from late
+        return Finished(program.popen.returncode, stdout, stderr)
+
+
+class Program:
+    """A program that is running; made by `started`, which also ends it."""
+
+    def __init__(self, popen: subprocess.Popen[bytes]) -> None:
+        self.popen = popen
+
+    def chunks(self) -> Iterator[bytes]:
+        """What it writes to its standard output, up to 1 MiB at a time, until it closes it."""
+        assert self.popen.stdout is not None
+        while chunk := self.popen.stdout.read(_CHUNK_BYTES):
+            yield chunk
+
+    def lines(self) -> Iterator[str]:
+        """The lines of its standard output, without their ends, each as soon as it is written.
+
+        A carriage return ends a line as well: progress bars are written with it."""
+        assert self.popen.stdout is not None
+        rest = b""
+        while chunk := os.read(self.popen.stdout.fileno(), 65536):
+            *whole, rest = (rest + chunk).replace(b"\r", b"\n").split(b"\n")
+            yield from (line.decode(errors="replace") for line in whole)
+        if rest:
+            yield rest.decode(errors="replace")
+
+    def wait(self) -> int:
+        """Wait for its end; its exit status, or minus a signal's number."""
+        return self.popen.wait()
+
+
+@contextlib.contextmanager
+def started(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    stdin: int = subprocess.DEVNULL,
+    stderr: int = subprocess.STDOUT,
+    keep_fds: tuple[int, ...] = (),
+    grace_s: float = 2.0,
+) -> Iterator[Program]:
+    """Start `argv` with its output on a pipe; when the block is left, whatever still runs of it is ended.
+
+    `stderr` is a descriptor, and by default goes where the output goes. `keep_fds` stay open in the program.
+    Its group is sent SIGTERM, and SIGKILL `grace_s` seconds later (at once, if 0). umask is 022."""
+    popen = subprocess.Popen(
+        argv,
+        env=env,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=stderr,
+        pass_fds=keep_fds,
+        start_new_session=True,
+        umask=0o022,
+    )
+    try:
+        yield Program(popen)
+    finally:
+        _end(popen, grace_s)
+        for pipe in (popen.stdin, popen.stdout, popen.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def _end(popen: subprocess.Popen[bytes], grace_s: float) -> None:
+    """End the group of `popen`, whose number is safe until it is waited for, and wait."""
+    if popen.returncode is not None:
+        return
+    deadline = time.monotonic() + grace_s
+    if grace_s > 0:
+        os.killpg(popen.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            popen.wait(max(0.0, deadline - time.monotonic()))
+    if popen.returncode is None:
+        os.killpg(popen.pid, signal.SIGKILL)
+        popen.wait()
+
+
+def dying_with_caller(argv: Sequence[str]) -> list[str]:
+    """`argv`, so changed that the program gets SIGKILL when the thread that started it ends, however it ends.
+
+    Source: setpriv(1), `--pdeathsig`; prctl(2), PR_SET_PDEATHSIG. Its children are not included: see `confined`."""
+    return [needed("setpriv", package="util-linux"), "--pdeathsig", "KILL", *argv]
+
+
+def confined(argv: Sequence[str]) -> list[str]:
+    """`argv` in mount, PID, IPC and UTS namespaces of its own, which end with the caller: no child, no mount is left.
+
+    Needs CAP_SYS_ADMIN. SIGTERM is not enough to end it, as its first process is an init: use `grace_s=0`.
+    Source: unshare(1), `--kill-child`."""
+    unshare = needed("unshare", package="util-linux")
+    return dying_with_caller(
+        [unshare, "--mount", "--pid", "--ipc", "--uts", "--mount-proc", "--fork", "--kill-child", "--", *argv]
+    )

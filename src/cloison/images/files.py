@@ -1,0 +1,49 @@
+"""Files that are there whole or not at all, and disks that are full."""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+
+from cloison.base.errors import NoSpace
+
+
+def write_beside(path: str, content: bytes) -> None:
+    """Replace the file `path` by one with this content: written beside, brought to the disk, renamed."""
+    beside = f"{path}.new"
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(fd, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(fd)
+    os.rename(beside, path)
+    settle_names(os.path.dirname(path))
+
+
+def settle_names(directory: str) -> None:
+    """Bring the names in `directory` to the disk, so that a rename there outlives a power cut."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def full_disk_named(path: str) -> Iterator[None]:
+    """Raise NoSpace, which names `path`, for an OSError that says that a disk or a quota is full."""
+    try:
+        yield
+    except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise no_space(path) from problem
+        raise
+
+
+def no_space(path: str) -> NoSpace:
+    """The error for a full disk below `path`."""
+    return NoSpace(
+        f"no space is left for images in {path}",
+        hint="remove images that are not needed, or put the data directory on a larger disk",
+        path=path,
+    )

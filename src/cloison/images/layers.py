@@ -1,0 +1,61 @@
+"""Layers: directories whose name is the digest of the tar stream that they unpack from (the OCI's "diff id").
+
+The stream is never stored. It is made by Debian's tar in one canonical form (names sorted, owners as numbers,
+extended attributes included, no access and change times), so that the same files give the same bytes again.
+
+Source: image-spec v1.1, layer.md and config.md, "Layer DiffID".
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+
+from cloison.base.errors import Host
+from cloison.images.layout import Layer
+from cloison.kernel import process
+
+_FORM = (
+    "--format=pax",
+    "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime",
+    "--sort=name",
+    "--numeric-owner",
+    "--xattrs",
+    "--xattrs-include=*",
+    "--acls",
+)
+
+
+def pack(directory: str) -> Iterator[bytes]:
+    """The tar stream of a layer, in chunks. Raises Unsupported without tar, Host when tar fails.
+
+    Without root all files belong to whoever unpacked them, and are said to belong to root, as they do inside."""
+    owner = () if os.geteuid() == 0 else ("--owner=0", "--group=0")
+    tar = process.needed("tar", package="tar")
+    argv = [tar, "--create", "--file=-", f"--directory={directory}", *_FORM, *owner, "."]
+    with (
+        open(os.path.dirname(directory) + "/tar.err", "w+b") as complaints,
+        process.started(
+            process.dying_with_caller(argv), stderr=complaints.fileno(), env={"LC_ALL": "C", "PATH": os.defpath}
+        ) as program,
+    ):
+        yield from program.chunks()
+        if program.wait() != 0:
+            complaints.seek(0)
+            said = complaints.read().decode(errors="replace").strip()
+            raise Host(f"cannot read the files of a layer in {directory}: {said}", path=directory)
+
+
+def measure(directory: str, progress: Callable[[int], None]) -> Layer:
+    """The digest and length of the layer in `directory`; `progress` hears the bytes so far."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    for chunk in pack(directory):
+        digest.update(chunk)
+        size_bytes += len(chunk)
+        progress(size_bytes)
+    return Layer(f"sha256:{digest.hexdigest()}", size_bytes)
+
+
+def settle(directory: str) -> None:
+    """Bring everything below `directory` to the disk, before a name is given to it. Source: sync(1), syncfs(2)."""
+    process.run([process.needed("sync", package="coreutils"), "--file-system", directory])

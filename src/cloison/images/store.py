@@ -1,0 +1,190 @@
+"""The images of one data directory.
+
+    oci-layout, index.json    what there is: see `layout`
+    blobs/sha256/<hex>        manifests and configs
+    layers/<hex>/             unpacked layers by diff id, ids as the image has them
+    tmp/<random>/             work in progress: see `workspace`
+    builds/<key>.lock         see `building`
+    lock                      held while the index, blobs or layers change, never while something is built
+    last-build.log            what the programs of the last build said
+
+The root is 0700: a layer holds set-user-ID programs and private files, and no user of the host may reach them.
+
+Order of locks: builds/<key>.lock, tmp/<random>/lock, lock. Order of an addition: layers, blobs, index; of a removal:
+index, then the rest. So whatever is interrupted leaves only what no image mentions, and `clean` removes that.
+Reading takes no lock: the index is replaced as a whole.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import msgspec
+
+from cloison.base.errors import Exists, Host, Invalid, NotFound
+from cloison.images.image import Facts, Image
+from cloison.images.layout import EMPTY_INDEX, Descriptor, Index, Layer, image_of
+from cloison.kernel.locks import exclusive
+
+_SHORTEST_PREFIX = 6
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+class ImageStore:
+    """The image store below the directory `root`, which is made when something is first added."""
+
+    def __init__(self, root: str) -> None:
+        self.root = root
+        self.layers_dir = f"{root}/layers"
+        self.blobs_dir = f"{root}/blobs/sha256"
+        self.tmp_dir = f"{root}/tmp"
+        self.builds_dir = f"{root}/builds"
+        self.lock_path = f"{root}/lock"
+        self._index_path = f"{root}/index.json"
+
+    def images(self) -> tuple[Image, ...]:
+        """All images, in the order of their names; those without a name come last. Raises Host for a damaged index."""
+        with self._damage_named():
+            images = [image_of(line, self.layers_dir) for line in self._index().manifests]
+        return tuple(sorted(images, key=lambda image: (not image.names, image.names, image.digest)))
+
+    def known(self, reference: str) -> Image | None:
+        """The image of this name, or the only one of which this is the start of the digest (6 digits or more)."""
+        images = self.images()
+        named = [image for image in images if reference in image.names]
+        found = named or [image for image in images if _begins_digest(reference, image.digest)]
+        return found[0] if len(found) == 1 else None
+
+    def find(self, name: str) -> Image:
+        """The image of this name, of this digest, or of which this is the start of the digest (6 digits or more).
+
+        "debian" finds "debian/12" where that is the only Debian. Raises NotFound, and Invalid where several fit."""
+        images = self.images()
+        found = (
+            [image for image in images if name in image.names]
+            or [image for image in images if any(known.startswith(f"{name}/") for known in image.names)]
+            or [image for image in images if _begins_digest(name, image.digest)]
+        )
+        if len(found) == 1:
+            return found[0]
+        if found:
+            fitting = ", ".join(_shown(image) for image in found)
+            raise Invalid(f"{name!r} fits {len(found)} images: {fitting}", hint="write more of it", name=name)
+        raise _no_image(name, images)
+
+    def add(self, rootfs: str, layer: Layer, facts: Facts) -> Image:
+        """Make an image of the directory `rootfs`, on the same filesystem, which is taken over; `layer` is its measure.
+
+        The names move to it from the images that had them. Raises Invalid for a name that cannot be, NoSpace."""
+        from cloison.images import changes
+
+        for name in facts.names:
+            changes.check_name(name)
+        self.prepare()
+        with self._changing():
+            image, lines = changes.add(self.root, self._index(), rootfs, layer, facts)
+            self._replace_index(lines)
+        return image
+
+    def tag(self, name: str, new_name: str) -> Image:
+        """Give the image `name` one more name. Raises NotFound, Invalid, Exists where another image has that name."""
+        from cloison.images import changes
+
+        changes.check_name(new_name)
+        self.find(name)  # before the lock, whose directory is missing where no image ever was
+        with self._changing():
+            image = self.find(name)
+            owner = self.known(new_name)
+            if owner is not None and owner.digest != image.digest:
+                raise Exists(f"another image, {_shown(owner)}, has the name {new_name!r}", name=new_name)
+            names = tuple(dict.fromkeys((*image.names, new_name)))
+            lines = self._index().manifests
+            self._replace_index(
+                tuple(changes.renamed(line, names) if line.digest == image.digest else line for line in lines)
+            )
+            return self.find(new_name)
+
+    def remove(self, name: str) -> Image:
+        """Remove an image, under all its names, with the layers that no other image uses; what it was.
+
+        The caller has seen to it that no instance uses it. Raises NotFound or Invalid, as `find`."""
+        self.find(name)
+        with self._changing():
+            image = self.find(name)
+            self._replace_index(tuple(line for line in self._index().manifests if line.digest != image.digest))
+        self.clean()
+        return image
+
+    def clean(self) -> tuple[str, ...]:
+        """Remove what interrupted work has left: workspaces, layers and documents that belong to no image.
+
+        What was removed, as paths below the root. Work in progress is left alone."""
+        if not os.path.isdir(self.tmp_dir):
+            return ()
+        from cloison.images import changes
+        from cloison.images.workspace import remove_tree, rubbish
+
+        with self._changing(), self._damage_named():
+            removed = changes.put_away(self.root, self._index())
+            left = rubbish(self.tmp_dir)
+        for path in left:
+            remove_tree(path)
+        return (*removed, *(os.path.relpath(path, self.root) for path in left if not path.endswith(changes.AWAY)))
+
+    def prepare(self) -> None:
+        """Make the directories of the store where they are missing. Raises NoSpace."""
+        from cloison.images.files import full_disk_named, write_beside
+        from cloison.images.layout import OCI_LAYOUT
+
+        with full_disk_named(self.root):
+            os.makedirs(self.root, exist_ok=True)
+            os.chmod(self.root, 0o700)
+            for path in (self.layers_dir, self.blobs_dir, self.tmp_dir, self.builds_dir):
+                os.makedirs(path, exist_ok=True)
+            if not os.path.exists(f"{self.root}/oci-layout"):
+                write_beside(f"{self.root}/oci-layout", OCI_LAYOUT)
+
+    def _replace_index(self, lines: tuple[Descriptor, ...]) -> None:
+        from cloison.images.files import full_disk_named, write_beside
+
+        index = Index(EMPTY_INDEX.schema_version, EMPTY_INDEX.media_type, lines)
+        with full_disk_named(self.root):
+            write_beside(self._index_path, msgspec.json.encode(index))
+
+    def _changing(self) -> contextlib.AbstractContextManager[int]:
+        return exclusive(self.lock_path, timeout_s=None)
+
+    def _index(self) -> Index:
+        with self._damage_named():
+            try:
+                with open(self._index_path, "rb") as file:
+                    return msgspec.json.decode(file.read(), type=Index)
+            except FileNotFoundError:
+                return EMPTY_INDEX
+
+    @contextlib.contextmanager
+    def _damage_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (msgspec.MsgspecError, KeyError) as damage:
+            raise Host(
+                f"the index of the image store is damaged: {damage}",
+                hint="move the store's directory away; its images are built again when they are asked for",
+                path=self._index_path,
+            ) from damage
+
+
+def _begins_digest(text: str, digest: str) -> bool:
+    digits = text.removeprefix("sha256:")
+    return len(digits) >= _SHORTEST_PREFIX and set(digits) <= _HEX_DIGITS and digest.startswith(f"sha256:{digits}")
+
+
+def _shown(image: Image) -> str:
+    return image.names[0] if image.names else image.digest.removeprefix("sha256:")[:12]
+
+
+def _no_image(name: str, images: tuple[Image, ...]) -> NotFound:
+    known = tuple(_shown(image) for image in images)
+    if known:
+        return NotFound(f"there is no image {name!r}", hint=f"there is {', '.join(known)}", name=name, images=known)
+    return NotFound(f"there is no image {name!r}, and no other", hint=f"cloison image build {name}", name=name)

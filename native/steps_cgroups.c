@@ -1,0 +1,286 @@
+/* Steps on control groups, the same for v1 and v2: directories of a file
+ * system, in which files move and end processes (cgroups(7)). */
+#define _GNU_SOURCE
+
+#include "launcher.h"
+
+#include <dirent.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define DEPTH 32	/* levels below an instance that are looked at */
+#define MKDIR_TRIES 16
+#define KILL_ROUNDS 100
+
+/* A process that was killed has yet to end: the kernel needs some time to take
+ * its memory down, the most where it sleeps in a device. */
+#define BUSY_TOTAL_MS 10000
+#define BUSY_PAUSE_MAX_MS 50
+
+struct level {
+	int fd;
+	char name[NAME_MAX + 1];
+};
+
+/* What is done to each cgroup; `name` is relative to `parent`. */
+typedef int visitor(int parent, const char *name, int dir);
+
+/* mkdir(2) with the parents. Another instance that ends at this moment may
+ * remove a parent that it found empty (see `prune`): begin again. */
+int
+do_mkdir_cgroup(const struct arg_mkdir_cgroup *arg, UNUSED struct state *st)
+{
+	static char cut[PATH_MAX];
+	char *slash;
+
+	for (int tries = 0; tries < MKDIR_TRIES; tries++) {
+		if (mkdir(arg->path, 0755) == 0 || errno == EEXIST)
+			return 0;
+		if (errno != ENOENT || JOIN(cut, arg->path) < 0)
+			return -errno;
+		for (slash = strchr(cut + 1, '/'); slash != NULL;
+		     slash = strchr(slash + 1, '/')) {
+			*slash = '\0';
+			mkdir(cut, 0755);
+			*slash = '/';
+		}
+	}
+	return -ENOENT;
+}
+
+static int
+attach(const char *path, uint64_t pid)
+{
+	char digits[NUMBER_SIZE], file[PATH_MAX];
+	const char *text = number_text(digits, pid, 10);
+	int error, fd;
+
+	if (JOIN(file, path, "/cgroup.procs") < 0)
+		return -ENAMETOOLONG;
+	fd = open(file, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	error = outcome(write(fd, text, strlen(text)));
+	close(fd);
+	return error;
+}
+
+int
+do_attach_cgroup(const struct arg_attach_cgroup *arg, struct state *st)
+{
+	if (st->child == 0)
+		return -ESRCH;
+	return attach(arg->path, (uint64_t)st->child);
+}
+
+/* The kernel reads 0 as "the writer". */
+int
+do_attach_self(const struct arg_attach_self *arg, UNUSED struct state *st)
+{
+	return attach(arg->path, 0);
+}
+
+/* --- the tree below a cgroup --------------------------------------------- */
+
+/* The next directory in `dir`: 1 and its name, or 0. The position is kept in
+ * the descriptor, so that the walk may leave the directory and come back. */
+static int
+next_child(int dir, char name[NAME_MAX + 1])
+{
+	static union {
+		struct dirent64 first;
+		char bytes[2048];
+	} buffer;
+	const struct dirent64 *entry;
+	long size, at;
+
+	while ((size = syscall(SYS_getdents64, dir, &buffer,
+			       sizeof buffer)) > 0) {
+		for (at = 0; at < size; at += entry->d_reclen) {
+			entry = (const void *)(buffer.bytes + at);
+			if (entry->d_type != DT_DIR ||
+			    strcmp(entry->d_name, ".") == 0 ||
+			    strcmp(entry->d_name, "..") == 0)
+				continue;
+			lseek(dir, entry->d_off, SEEK_SET);
+			strcpy(name, entry->d_name);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* Visit `path` and all below it, children first. No recursion and no memory
+ * but this: the depth is the guest's choice. Returns the last visit's value,
+ * which is that of `path` itself. */
+static int
+visit_tree(const char *path, visitor *visit)
+{
+	static struct level levels[DEPTH];
+	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+	int depth = 0, error = 0;
+
+	levels[0].fd = open(path, flags);
+	if (levels[0].fd < 0)
+		return -errno;
+	while (depth >= 0) {
+		struct level *here = &levels[depth], *below = here + 1;
+
+		if (depth + 1 < DEPTH && next_child(here->fd, below->name)) {
+			below->fd = openat(here->fd, below->name, flags);
+			if (below->fd >= 0)
+				depth++;
+			continue;
+		}
+		error = depth > 0 ? visit(here[-1].fd, here->name, here->fd)
+				  : visit(AT_FDCWD, path, here->fd);
+		close(here->fd);
+		depth--;
+	}
+	return error;
+}
+
+static int
+remove_visited(int parent, const char *name, UNUSED int dir)
+{
+	return outcome(unlinkat(parent, name, AT_REMOVEDIR));
+}
+
+/* --- killing ------------------------------------------------------------- */
+
+/* Whether the round of kill_tree found a process. */
+static bool found_alive;
+
+static int
+write_into(int dir, const char *name, const char *data)
+{
+	int error, fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return -errno;
+	error = outcome(write(fd, data, strlen(data)));
+	close(fd);
+	return error;
+}
+
+/* SIGKILL to all that cgroup.procs lists; true where there was one. A process
+ * of another pid namespace is listed as 0. */
+static bool
+kill_listed(int procs)
+{
+	static char text[4096];
+	pid_t pid = 0, self = getpid();
+	bool found = false;
+	ssize_t size;
+
+	while ((size = read(procs, text, sizeof text)) > 0)
+		for (ssize_t i = 0; i < size; i++) {
+			if (text[i] != '\n') {	/* it may go on in the next */
+				pid = pid * 10 + (text[i] - '0');
+				continue;
+			}
+			if (pid > 1 && pid != self && kill(pid, SIGKILL) == 0)
+				found = true;
+			pid = 0;
+		}
+	return found;
+}
+
+/* A frozen cgroup of the v1 freezer does not die: thawed after the signal, it
+ * does nothing else. (The one of v2 does.) */
+static int
+kill_visited(UNUSED int parent, UNUSED const char *name, int dir)
+{
+	int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return 0;
+	if (kill_listed(fd))
+		found_alive = true;
+	close(fd);
+	write_into(dir, "freezer.state", "THAWED");
+	return 0;
+}
+
+/* cgroup.kill, since Linux 5.14 and in v2 only, ends a tree in which processes
+ * fork at the same time in one go. Elsewhere: again, until none is left. */
+static int
+kill_tree(const char *path)
+{
+	int error, dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (dir < 0)
+		return -errno;
+	error = write_into(dir, "cgroup.kill", "1");
+	close(dir);
+	if (error != -ENOENT)
+		return error;
+	for (int round = 0; round < KILL_ROUNDS; round++) {
+		found_alive = false;
+		error = visit_tree(path, kill_visited);
+		if (error < 0 || !found_alive)
+			return error;
+	}
+	return 0;
+}
+
+int
+do_kill_cgroup(const struct arg_kill_cgroup *arg, UNUSED struct state *st)
+{
+	int error = kill_tree(arg->path);
+
+	return error == -ENOENT || error == -ENODEV ? 0 : error;
+}
+
+/* --- removing ------------------------------------------------------------ */
+
+static int
+remove_tree(const char *path)
+{
+	/* Mostly there is nothing below it. */
+	if (rmdir(path) == 0)
+		return 0;
+	return errno == EBUSY ? visit_tree(path, remove_visited) : -errno;
+}
+
+static void
+prune(const char *path, int64_t levels)
+{
+	static char cut[PATH_MAX];
+	char *slash;
+
+	if (JOIN(cut, path) < 0)
+		return;
+	for (; levels > 0; levels--) {
+		slash = strrchr(cut, '/');
+		if (slash == NULL || slash == cut)
+			return;
+		*slash = '\0';
+		if (rmdir(cut) < 0)	/* others still use it */
+			return;
+	}
+}
+
+int
+do_rmdir_cgroup(const struct arg_rmdir_cgroup *arg, UNUSED struct state *st)
+{
+	int error = remove_tree(arg->path);
+	long pause = 1, waited = 0;
+
+	while (error == -EBUSY && waited < BUSY_TOTAL_MS) {
+		kill_tree(arg->path);
+		nanosleep(&(struct timespec){ .tv_nsec = pause * 1000000 },
+			  NULL);
+		waited += pause;
+		pause = 2 * pause > BUSY_PAUSE_MAX_MS ? BUSY_PAUSE_MAX_MS
+						      : 2 * pause;
+		error = remove_tree(arg->path);
+	}
+	if (error < 0 && error != -ENOENT)
+		return error;
+	prune(arg->path, arg->prune);
+	return 0;
+}

@@ -1,0 +1,201 @@
+/* Steps on mounts, all through descriptors: a tree is taken hold of, gets its
+ * attributes while nobody sees it, and is attached last (mount_api(7)). */
+#define _GNU_SOURCE
+
+#include "launcher.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#define EMPTY_TMPFS_ATTR (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | \
+			  MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
+
+int
+do_open_tree(const struct arg_open_tree *arg, struct state *st)
+{
+	int at, tree;
+
+	if (arg->root < 0) {
+		tree = sys_open_tree(AT_FDCWD, arg->path, (unsigned)arg->flags);
+		return slot_fill(st, arg->out, tree);
+	}
+	at = open_in_root(slot_fd(st, arg->root), arg->path, CREATE_NOTHING, 0);
+	if (at < 0)
+		return at;
+	tree = sys_open_tree(at, "", (unsigned)arg->flags | AT_EMPTY_PATH);
+	close(at);
+	return slot_fill(st, arg->out, tree);
+}
+
+/* An id map needs a mount that was never attached, and whoever sets it
+ * CAP_SYS_ADMIN over the file system: the host, not the new process. */
+int
+do_mount_setattr(const struct arg_mount_setattr *arg, struct state *st)
+{
+	struct mount_attr attr = {
+		.attr_set = (uint64_t)arg->set,
+		.attr_clr = (uint64_t)arg->clear,
+		.propagation = (uint64_t)arg->propagation,
+	};
+
+	if (arg->userns >= 0) {
+		attr.attr_set |= MOUNT_ATTR_IDMAP;
+		attr.userns_fd = (__u64)slot_fd(st, arg->userns);
+	}
+	return sys_mount_setattr(slot_fd(st, arg->tree), "", AT_EMPTY_PATH |
+				 (arg->recursive != 0 ? AT_RECURSIVE : 0),
+				 &attr);
+}
+
+/* One option, "key=value" or a bare flag. */
+static int
+configure(int fs, const char *option)
+{
+	char key[64];
+	const char *value = strchr(option, '=');
+	size_t length;
+
+	if (value == NULL)
+		return sys_fsconfig(fs, FSCONFIG_SET_FLAG, option, NULL);
+	length = (size_t)(value - option);
+	if (length >= sizeof key)
+		return -EINVAL;
+	memcpy(key, option, length);
+	key[length] = '\0';
+	return sys_fsconfig(fs, FSCONFIG_SET_STRING, key, value + 1);
+}
+
+static int
+make_mount(const char *fstype, const char *source, char *const *options,
+	   unsigned attr)
+{
+	int fs = sys_fsopen(fstype), error = 0;
+
+	if (fs < 0)
+		return fs;
+	if (*source != '\0')
+		error = sys_fsconfig(fs, FSCONFIG_SET_STRING, "source", source);
+	for (; error >= 0 && *options != NULL; options++)
+		error = configure(fs, *options);
+	if (error >= 0)
+		error = sys_fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL);
+	if (error >= 0)
+		error = sys_fsmount(fs, attr);
+	close(fs);
+	return error;
+}
+
+int
+do_fsmount(const struct arg_fsmount *arg, struct state *st)
+{
+	return slot_fill(st, arg->out,
+			 make_mount(arg->fstype, arg->mount_source,
+				    arg->options, (unsigned)arg->attr));
+}
+
+int
+do_move_mount(const struct arg_move_mount *arg, struct state *st)
+{
+	mode_t mode = arg->create == CREATE_DIRECTORY ? 0755 : 0644;
+	int error, target;
+
+	if (arg->create < CREATE_NOTHING || arg->create > CREATE_FILE)
+		return -EINVAL;
+	target = open_in_root(slot_dir(st, arg->root), arg->path,
+			      (enum create)arg->create, mode);
+	if (target < 0)
+		return target;
+	error = sys_move_mount(slot_fd(st, arg->tree), target);
+	close(target);
+	return error;
+}
+
+/* Who can replace the null device by a link gets the mask's target bound to
+ * the outside (CVE-2025-31133): so it is looked at, not looked up. */
+static int
+clone_null(int null)
+{
+	struct stat seen;
+
+	if (fstat(null, &seen) < 0)
+		return -errno;
+	if (!S_ISCHR(seen.st_mode) || seen.st_rdev != makedev(1, 3))
+		return -ENODEV;
+	return sys_open_tree(null, "", OPEN_TREE_CLONE | AT_EMPTY_PATH);
+}
+
+int
+do_mask_path(const struct arg_mask_path *arg, struct state *st)
+{
+	static char *const NO_OPTIONS[] = { NULL };
+	struct stat seen;
+	int error, mask, target = open_in_root(slot_dir(st, arg->root),
+					       arg->path, CREATE_NOTHING, 0);
+
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return target;
+	if (fstat(target, &seen) < 0)
+		mask = -errno;
+	else if (S_ISDIR(seen.st_mode))
+		mask = make_mount("tmpfs", "", NO_OPTIONS, EMPTY_TMPFS_ATTR);
+	else
+		mask = clone_null(slot_fd(st, arg->null));
+	error = mask < 0 ? mask : sys_move_mount(mask, target);
+	if (mask >= 0)
+		close(mask);
+	close(target);
+	return error;
+}
+
+/* A copy of the mount, made read-only before it covers the path: there is no
+ * moment in which a writer gets in, as with a bind and a remount. */
+int
+do_readonly_path(const struct arg_readonly_path *arg, struct state *st)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY };
+	int error, tree, target = open_in_root(slot_dir(st, arg->root),
+					       arg->path, CREATE_NOTHING, 0);
+
+	if (target == -ENOENT || target == -ENOTDIR)
+		return 0;
+	if (target < 0)
+		return target;
+	tree = sys_open_tree(target, "", OPEN_TREE_CLONE | AT_EMPTY_PATH |
+			     AT_RECURSIVE);
+	error = tree;
+	if (tree >= 0) {
+		error = sys_mount_setattr(tree, "", AT_EMPTY_PATH |
+					  AT_RECURSIVE, &attr);
+		if (error >= 0)
+			error = sys_move_mount(tree, target);
+		close(tree);
+	}
+	close(target);
+	return error;
+}
+
+/* pivot_root(2), "pivot_root(".", ".")": the old root lies over the new one
+ * for a moment, with "." in it, and needs no directory to be put into. */
+int
+do_pivot_root(const struct arg_pivot_root *arg, struct state *st)
+{
+	int error = outcome(fchdir(slot_fd(st, arg->root)));
+
+	if (error >= 0)
+		error = sys_pivot_root(".", ".");
+	if (error >= 0)
+		error = sys_umount2(".", MNT_DETACH);
+	return error < 0 ? error : outcome(chdir("/"));
+}
+
+int
+do_root_propagation(const struct arg_root_propagation *arg,
+		    UNUSED struct state *st)
+{
+	struct mount_attr attr = { .propagation = (uint64_t)arg->propagation };
+
+	return sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &attr);
+}

@@ -1,0 +1,46 @@
+/* The way back.
+ *
+ * The undo steps stand in the plan in the order in which they run. They know
+ * nothing of what was done: each finds out by itself, and what is gone already
+ * is no error. So one that fails is noted, and the rest still runs. Only the
+ * final ones, which remove the journal, need all others to have succeeded: as
+ * long as the journal lies there, somebody can try again. */
+#define _GNU_SOURCE
+
+#include "launcher.h"
+
+unsigned
+undo_run(struct plan *plan, bool final)
+{
+	struct state none = { .plan = plan, .baton = -1, .pidfd = -1 };
+	const struct step *step;
+	unsigned failed = 0;
+	int error;
+
+	for (uint32_t i = 0; i < plan->nundo; i++) {
+		step = &plan->undo[i];
+		if (((step->flags & STEP_FINAL) != 0) != final)
+			continue;
+		hook_before_undo(i);
+		error = do_step(step->kind, &step->args, &none);
+		if (error >= 0)
+			continue;
+		report(REPORT_UNDO_FAILED, HOST, i, -error, 0);
+		if ((step->flags & STEP_OPTIONAL) == 0)
+			failed++;
+		if (final)
+			break;
+	}
+	return failed;
+}
+
+unsigned
+undo_all(struct plan *plan)
+{
+	unsigned failed = undo_run(plan, false);
+
+	if (failed == 0)
+		failed = undo_run(plan, true);
+	report(REPORT_UNDONE, HOST, 0, 0, (int)failed);
+	return failed;
+}

@@ -1,0 +1,1 @@
+"""Instances and what happens to them: the layer that every face calls."""

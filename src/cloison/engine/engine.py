@@ -1,0 +1,227 @@
+"""The engine: an installation of cloison, its images and its instances.
+
+Usable from several threads and processes at once; it holds nothing open but the store's connections.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from cloison.base.errors import Busy, Denied, Exists, NotFound
+from cloison.base.ids import check_name, new_id
+from cloison.engine import records
+from cloison.engine.drivers import container_driver
+from cloison.engine.instance import Instance
+from cloison.engine.layout import Layout, layout
+from cloison.engine.records import Record
+from cloison.engine.results import Repaired
+from cloison.engine.store import Event, Store
+from cloison.images import Image, ImageStore, obtain
+from cloison.spec import config as configuration
+from cloison.spec.driver import Watch
+from cloison.storage import overlay
+
+if TYPE_CHECKING:
+    from cloison.runtime.check import Finding
+
+Progress = Callable[[str, int, int | None], None]
+NAME_WORDS = ("calm", "clear", "firm", "fine", "light", "plain", "quick", "quiet", "sharp", "snug", "solid", "warm")
+NAME_NOUNS = ("arch", "beam", "cell", "cove", "door", "hall", "lodge", "nook", "panel", "room", "vault", "wall")
+
+
+class Engine:
+    """One installation. Use `open_engine` (in the package: `cloison.open`)."""
+
+    def __init__(self, where: Layout) -> None:
+        self.layout = where
+        self.store = Store(where.store)
+        self.images = ImageStore(where.images)
+        self.driver = container_driver(where)
+
+    # --- instances ---------------------------------------------------------------------------------------
+
+    def get(self, name: str) -> Instance:
+        """The instance called `name`, or with that id. Raises NotFound."""
+        return Instance(self, records.load(self.store, name))
+
+    def instances(self) -> tuple[Instance, ...]:
+        """All of them, by name."""
+        return tuple(Instance(self, record) for record in records.load_all(self.store))
+
+    def create(
+        self,
+        image: str,
+        name: str = "",
+        *,
+        config: Iterable[str] = (),
+        options: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+    ) -> Instance:
+        """Make an instance from an image, building the image where it is missing.
+
+        `config` are `key=value` assignments, `options` those of the image's template. Without a name it gets one.
+        Raises Invalid, Exists, and what `images.obtain` raises; then nothing is left of it."""
+        wanted = configuration.assign_all(configuration.Config(), config)
+        if name:
+            check_name(name)
+            self._expect_free(name)
+        found = self.image(image, options=options, progress=progress)
+        return self._create(found, name or self._free_name(), wanted)
+
+    def _create(self, image: Image, name: str, wanted: configuration.Config) -> Instance:
+        instance_id = new_id()
+        with self.driver.command(instance_id, "create"):
+            directory = self.layout.instance(instance_id)
+            overlay.create(directory)
+            try:
+                return Instance(self, self._claim(image, name, wanted, instance_id))
+            except BaseException:
+                overlay.remove(directory)
+                self.driver.rundir(instance_id).forget()
+                raise
+
+    def _claim(self, image: Image, name: str, wanted: configuration.Config, instance_id: str) -> Record:
+        with self.store.transaction() as changes:
+            records.claim_name(changes, name, instance_id)
+            record = Record(
+                id=instance_id,
+                name=name,
+                kind="container",
+                image=image.digest,
+                image_name=image.names[0] if image.names else image.digest[:19],
+                created_ns=time.time_ns(),
+                id_base=records.claim_range(changes, self.layout.root, instance_id),
+                config=wanted,
+                layers=image.layers,
+                command=image.command,
+                env=image.env,
+                stop_signal=image.stop_signal,
+                is_system=image.is_system,
+            )
+            records.save(changes, record)
+            changes.record(instance_id, "created", f"{name} {record.image_name}")
+        return record
+
+    def launch(
+        self,
+        image: str,
+        name: str = "",
+        *,
+        config: Iterable[str] = (),
+        options: Mapping[str, str] | None = None,
+        progress: Progress | None = None,
+        watch: Watch | None = None,
+    ) -> Instance:
+        """Create an instance and start it. One that does not start is deleted again."""
+        instance = self.create(image, name, config=config, options=options, progress=progress)
+        try:
+            instance.start(watch=watch)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                instance.delete(force=True)
+            raise
+        return instance
+
+    def _expect_free(self, name: str) -> None:
+        """Ahead of a long build; the transaction decides."""
+        if self.store.get(f"names/{name}") is not None:
+            raise Exists(f"there is already an instance {name!r}", hint="choose another name, or delete it first")
+
+    def _free_name(self) -> str:
+        while True:
+            pick = int.from_bytes(os.urandom(2), "big")
+            word, noun = NAME_WORDS[pick % len(NAME_WORDS)], NAME_NOUNS[pick // 256 % len(NAME_NOUNS)]
+            name = f"{word}-{noun}-{pick % 1000}"
+            if self.store.get(f"names/{name}") is None:
+                return name
+
+    # --- images ------------------------------------------------------------------------------------------
+
+    def image(
+        self,
+        reference: str,
+        *,
+        options: Mapping[str, str] | None = None,
+        rebuild: bool = False,
+        progress: Progress | None = None,
+    ) -> Image:
+        """The image behind a name, a digest or `template[/release]`; built where it is missing, or with `rebuild`."""
+        return obtain(self.images, reference, options=options, rebuild=rebuild, progress=progress)
+
+    def remove_image(self, reference: str) -> Image:
+        """Remove an image that no instance is made from. Raises NotFound, Busy."""
+        image = self.images.find(reference)
+        users = [record.name for record in records.load_all(self.store) if record.image == image.digest]
+        if users:
+            raise Busy(f"the image {reference!r} is in use by {', '.join(users)}", hint="delete those instances first")
+        return self.images.remove(reference)
+
+    # --- the installation --------------------------------------------------------------------------------
+
+    def events(self, subject: str = "", after: int = 0) -> tuple[Event, ...]:
+        """What happened, oldest first."""
+        return self.store.events(subject, after)
+
+    def check(self) -> "tuple[Finding, ...]":
+        """What this host offers, what it lacks, and what to do about it."""
+        from cloison.runtime.check import check
+
+        return check(self.layout.data)
+
+    def repair(self) -> tuple[Repaired, ...]:
+        """Take back everything that died halfway: of instances, of deletions, of image builds."""
+        done = []
+        known = records.load_all(self.store)
+        for record in known:
+            with contextlib.suppress(NotFound):
+                if Instance(self, record).repair():
+                    done.append(Repaired("instance", record.name))
+        done += self._repair_orphans({record.id for record in known})
+        done += [Repaired("deleted instance", name) for name in overlay.clean(self.layout.instances)]
+        done += [Repaired("image build", name) for name in self.images.clean()]
+        return tuple(done)
+
+    def _repair_orphans(self, known: set[str]) -> list[Repaired]:
+        """Directories whose instance is in no record: a creation or a deletion that was cut off."""
+        done = []
+        seen = {*_names(self.layout.instances), *_names(self.layout.run), *_names(f"{self.layout.run}/locks")}
+        for instance_id in sorted(seen - known - {"locks"}):
+            if instance_id.startswith("."):
+                continue
+            with contextlib.suppress(Busy), self.driver.command(instance_id, "repair"):
+                if self.store.get(f"instances/{instance_id}") is not None:
+                    continue  # it has been created meanwhile
+                if self.driver.repair(instance_id):
+                    done.append(Repaired("run directory", instance_id))
+                if os.path.isdir(self.layout.instance(instance_id)):
+                    overlay.remove(self.layout.instance(instance_id))
+                    done.append(Repaired("files without an instance", instance_id))
+                self.driver.rundir(instance_id).forget()
+        return done
+
+    def command_line(self, *words: str) -> tuple[str, ...]:
+        """The command that runs `cloison` on this installation, for a monitor that cannot import anything."""
+        root = ("--root", self.layout.root) if self.layout.root else ()
+        return (sys.executable, "-m", "cloison", *root, *words)
+
+
+def _names(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except FileNotFoundError:
+        return []
+
+
+def open_engine(root: str | None = None) -> Engine:
+    """The installation below `root` (default: CLOISON_ROOT, else the host's own), made where it is missing.
+
+    Raises Denied without root's rights."""
+    where = layout(root)
+    try:
+        where.make()
+    except PermissionError as problem:
+        raise Denied(f"{problem.filename} cannot be made: cloison has to be run as root", hint="try sudo") from problem
+    return Engine(where)

@@ -1,0 +1,91 @@
+"""Everything there is to know about an instance, put together for `ls` and `info`."""
+
+import os
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base.ids import RANGE
+from cloison.engine.records import Record
+from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo, UsageInfo
+from cloison.spec import config as configuration
+from cloison.spec.driver import Exit, State
+from cloison.storage import overlay
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+
+_COUNTED_STATES = (State.RUNNING, State.FROZEN, State.STOPPING)
+
+
+def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
+    """One instance as it is now."""
+    observed = engine.driver.observe(record.id)
+    usage = UsageInfo()
+    if observed.state in _COUNTED_STATES:
+        usage = UsageInfo(*msgspec.structs.astuple(engine.driver.usage(record.id)))
+    config = record.config
+    network = configuration.network_of(config)
+    directory = engine.layout.instance(record.id)
+    return Info(
+        id=record.id,
+        name=record.name,
+        kind=record.kind,
+        state=observed.state,
+        pid=observed.pid,
+        monitor_pid=observed.monitor_pid,
+        image=record.image_name,
+        image_digest=record.image,
+        privileged=config.security.privileged,
+        idmap=() if config.security.privileged else (IdMapInfo(0, record.id_base, RANGE),),
+        addresses=engine.driver.addresses() if network == "host" and observed.state in _COUNTED_STATES else (),
+        network=network,
+        limits=LimitInfo(
+            config.limits.memory,
+            None if config.limits.cpus is None else config.limits.cpus / 1000,
+            config.limits.processes,
+        ),
+        usage=usage,
+        created=timestamp(record.created_ns) or "",
+        started=timestamp(record.started_ns),
+        config=dict(configuration.items(config)),
+        exit=_exit_info(f"{directory}/exit"),
+        disk_bytes=overlay.usage_bytes(directory) if with_disk else None,
+    )
+
+
+def timestamp(time_ns: int) -> str | None:
+    """RFC 3339 in UTC, to the second; None for 0, "never"."""
+    if not time_ns:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ns // 1_000_000_000))
+
+
+def read_exit(path: str) -> Exit | None:
+    """The exit record that a monitor wrote: lines of a word and a number."""
+    try:
+        with open(path, encoding="ascii") as file:
+            values = {name: int(value) for name, value in (line.split() for line in file)}
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return Exit(
+        values.get("status", 0), values.get("started_ns", 0), values.get("ended_ns", 0), values.get("undo_failed", 0)
+    )
+
+
+def _exit_info(path: str) -> ExitInfo | None:
+    ended = read_exit(path)
+    if ended is None:
+        return None
+    status = ended.wait_status
+    code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+    return ExitInfo(code, _reason(status), timestamp(ended.ended_ns) or "", ended.undo_failed)
+
+
+def _reason(wait_status: int) -> str:
+    """reboot(2), "Behavior inside PID namespaces": the init seems killed by SIGHUP or SIGINT."""
+    if not os.WIFSIGNALED(wait_status):
+        return "exited"
+    return {int(signal.SIGHUP): "rebooted", int(signal.SIGINT): "halted"}.get(os.WTERMSIG(wait_status), "killed")

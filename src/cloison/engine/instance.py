@@ -1,0 +1,453 @@
+"""One instance: what can be done with it.
+
+Commands that change it hold its lock (see `cloison.runtime.rundir`); questions and signals take none. A `stop` waits
+for the guest, and so holds no lock either: a second, forced one can always overtake it.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base.errors import Invalid, NotFound, WrongState
+from cloison.base.ids import check_name
+from cloison.base.signals import signal_number
+from cloison.engine import inspection, records, specification
+from cloison.engine.records import Record
+from cloison.engine.results import Change, ExecResult, Info
+from cloison.plan.plan import Plan
+from cloison.spec import config as configuration
+from cloison.spec.driver import ExecRequest, Observed, RootFiles, StartRequest, State, Watch
+from cloison.spec.oci import Process, Spec, User
+from cloison.storage import overlay
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+    from cloison.runtime.execution import Execution
+
+LOCK_PATIENCE_S = 5.0
+KEPT_STATES = (State.STARTING, State.RUNNING, State.FROZEN, State.STOPPING)
+
+
+class Instance:
+    """The instance behind a record. Made by `Engine`; cheap, and holds nothing open."""
+
+    def __init__(self, engine: "Engine", record: Record) -> None:
+        self._engine = engine
+        self._record = record
+
+    @property
+    def name(self) -> str:
+        return self._record.name
+
+    @property
+    def id(self) -> str:
+        return self._record.id
+
+    @property
+    def directory(self) -> str:
+        """Where its own files are on the host."""
+        return self._engine.layout.instance(self.id)
+
+    def __repr__(self) -> str:
+        return f"<cloison instance {self.name!r} ({self.id})>"
+
+    # --- look --------------------------------------------------------------------------------------------
+
+    def observe(self) -> Observed:
+        """Its state and pids, now."""
+        return self._engine.driver.observe(self.id)
+
+    @property
+    def state(self) -> State:
+        return self.observe().state
+
+    def info(self, *, with_disk: bool = False) -> Info:
+        """All there is to know; `with_disk` also measures its files, which takes as long as there are many."""
+        self.reload()
+        return inspection.info(self._engine, self._record, with_disk=with_disk)
+
+    def get(self, key: str) -> str:
+        """One key of its configuration as text; empty for what is not set. Raises Invalid."""
+        self.reload()
+        return configuration.value_of(self._record.config, key)
+
+    @property
+    def config(self) -> configuration.Config:
+        """Its configuration."""
+        return self._record.config
+
+    def reload(self) -> None:
+        """Read its record again. Raises NotFound when it has been deleted."""
+        self._record = records.load(self._engine.store, self.id)
+
+    def logs(self) -> bytes:
+        """What its console has shown and still is kept, the older file first."""
+        return b"".join(_read(path) for path in (f"{self._log()}.1", self._log()))
+
+    def log_path(self) -> str:
+        """The file that its console is written to; rotated to the same name with `.1`."""
+        return self._log()
+
+    # --- start and end -----------------------------------------------------------------------------------
+
+    def start(self, *, watch: Watch | None = None) -> None:
+        """Start it. Raises WrongState when it runs already, and whatever keeps it from starting."""
+        with self._command("start"):
+            self._start(watch)
+
+    def _start(self, watch: Watch | None = None) -> None:
+        self._expect_stopped("start")
+        self._engine.driver.start(self.id, self._start_request(), watch)
+        started = msgspec.structs.replace(self._record, started_ns=time.time_ns())
+        with self._engine.store.transaction() as changes:
+            records.save(changes, started)
+            changes.record(self.id, "started")
+        self._record = started
+
+    def stop(self, *, timeout_s: float | None = None, force: bool = False) -> None:
+        """Ask its init to shut down; when that takes longer than `timeout_s` (default: boot.stop_timeout_s), or at
+        once with `force`, kill it. Returns when everything is taken back. Raises WrongState when it is not running."""
+        self._let_start_finish("stop")
+        if not force:
+            timeout = self._record.config.boot.stop_timeout_s if timeout_s is None else timeout_s
+            force = not self._ended_by(self._stop_signal(), timeout)
+        if force:
+            self._killed()
+        self._engine.store.record(self.id, "stopped")
+
+    def _ended_by(self, number: int, timeout_s: float) -> bool:
+        with self._gone_is_ended():
+            return self._engine.driver.request_stop(self.id, number, timeout_s)
+        return self._engine.driver.wait(self.id, timeout_s)
+
+    def _killed(self) -> None:
+        with self._gone_is_ended():
+            self._engine.driver.kill(self.id)
+            return
+        self._engine.driver.wait(self.id, 10)
+
+    @contextlib.contextmanager
+    def _gone_is_ended(self) -> Iterator[None]:
+        try:
+            yield
+        except WrongState as problem:
+            if problem.code != "monitor-gone":
+                raise
+
+    def kill(self, signal: str | int = "SIGKILL") -> None:
+        """Send its init a signal, by name or number. Raises Invalid, and WrongState when it is not running."""
+        number = signal_number(str(signal))
+        if number is None:
+            raise Invalid(f"{signal!r} is no signal; write a name or a number, such as SIGHUP")
+        self._expect_running("be sent a signal")
+        with self._worded("be sent a signal"):
+            self._engine.driver.signal(self.id, number)
+
+    def restart(self, *, timeout_s: float | None = None, force: bool = False, watch: Watch | None = None) -> None:
+        """Stop it and start it again; one that is stopped is just started."""
+        if self.state is not State.STOPPED:
+            self.stop(timeout_s=timeout_s, force=force)
+        self.start(watch=watch)
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until it has ended and everything is taken back; False when that took longer than `timeout_s`."""
+        return self._engine.driver.wait(self.id, timeout_s)
+
+    def after_reboot(self) -> None:
+        """What its monitor asks for when it has rebooted itself: start it again with its present configuration."""
+        with self._command("start after a reboot", timeout_s=60):
+            if self.state is State.STOPPED:
+                self._engine.store.record(self.id, "rebooted")
+                self._start()
+
+    def repair(self) -> bool:
+        """Take back what a dead launcher or monitor left; False when there was nothing."""
+        with self._command("repair"):
+            return self._repair()
+
+    def _repair(self) -> bool:
+        repaired = self._engine.driver.repair(self.id)
+        if repaired:
+            self._engine.store.record(self.id, "repaired")
+        return repaired
+
+    # --- change ------------------------------------------------------------------------------------------
+
+    def set(self, *assignments: str) -> Change:
+        """Apply `key=value` assignments, all or none: to the stored configuration, and to the running instance what
+        can be changed live. Raises Invalid, Kernel."""
+        names = tuple(assignment.partition("=")[0] for assignment in assignments)
+        with self._command("set"):
+            before = self._record.config
+            after = configuration.assign_all(before, assignments)
+            is_running = self.observe().state in (State.RUNNING, State.FROZEN)
+            if is_running and (before.limits != after.limits):
+                wanted = specification.changed_resources(before, after)
+                self._engine.driver.set_limits(self.id, self.name, wanted)
+            self._save(msgspec.structs.replace(self._record, config=after), "configured", " ".join(assignments))
+        live = tuple(name for name in names if not is_running or configuration.find(name).is_live)
+        return Change(live, tuple(name for name in names if name not in live))
+
+    def rename(self, new_name: str) -> None:
+        """Give it another name. Raises Invalid, Exists, and WrongState while it is running."""
+        check_name(new_name)
+        with self._command("rename"):
+            self._expect_stopped("be renamed")
+            renamed = msgspec.structs.replace(self._record, name=new_name)
+            with self._engine.store.transaction() as changes:
+                records.claim_name(changes, new_name, self.id)
+                changes.delete(f"names/{self.name}")
+                records.save(changes, renamed)
+                changes.record(self.id, "renamed", f"{self.name} {new_name}")
+            self._record = renamed
+
+    def delete(self, *, force: bool = False) -> None:
+        """Delete it with all its files; a running one only with `force`. Raises WrongState."""
+        if force and self.state in KEPT_STATES:
+            with contextlib.suppress(WrongState):
+                self.stop(force=True)
+        with self._command("delete"):
+            self._expect_stopped("be deleted", hint="stop it first, or use --force")
+            with self._engine.store.transaction() as changes:
+                records.release(changes, self._record)
+                changes.record(self.id, "deleted", self.name)
+            overlay.remove(self.directory)
+            self._engine.driver.rundir(self.id).forget()
+
+    # --- explain -----------------------------------------------------------------------------------------
+
+    def explain(self) -> Plan:
+        """The plan that a start would run now. Nothing is touched."""
+        self.reload()
+        return self._engine.driver.plan_start(self.id, self._start_request())
+
+    def explain_exec(self, argv: Sequence[str], *, tty: bool = False) -> Plan:
+        """The plan that would run `argv` inside. Nothing is touched."""
+        self.reload()
+        return self._engine.driver.plan_exec(self.id, self._exec_request(argv, terminal=tty))
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def exec(
+        self,
+        argv: Sequence[str],
+        *,
+        input: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        timeout_s: float | None = None,
+    ) -> ExecResult:
+        """Run a command inside and collect what it writes; streams stay apart and untouched. Raises WrongState when
+        the instance is not running, NotFound or Invalid for a command that cannot be run, TimeoutError (the command
+        is then killed)."""
+        from cloison.engine.collecting import collect
+
+        request = self._exec_request(argv, env=env, cwd=cwd, user=user)
+        return collect(lambda stdio: self._execute(request, stdio), input, timeout_s)
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        stdio: tuple[int, int, int] | tuple[()] = (),
+        tty: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        winsize: tuple[int, int] = (24, 80),
+        watch: Watch | None = None,
+    ) -> "Execution":
+        """Start a command inside: on the descriptors `stdio`, or with `tty` on a terminal of the instance."""
+        request = self._exec_request(argv, env=env, cwd=cwd, user=user, terminal=tty, winsize=winsize)
+        return self._execute(request, stdio, watch)
+
+    def exec_here(
+        self,
+        argv: Sequence[str],
+        *,
+        tty: bool = False,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        watch: Watch | None = None,
+    ) -> int:
+        """Run a command inside on the caller's own streams or terminal; gives its exit code. Main thread only."""
+        from cloison.runtime import relay
+
+        request = self._exec_request(
+            argv, env=env, cwd=cwd, user=user, terminal=tty, winsize=relay.window() if tty else (24, 80)
+        )
+        if not tty:
+            return relay.on_streams(lambda stdio: self._execute(request, stdio, watch))
+        with self._execute(request, (), watch) as execution:
+            return relay.on_terminal(execution)
+
+    def shell(self) -> int:
+        """A login shell of the instance's root on the caller's terminal; gives its exit code."""
+        from cloison.runtime import accounts, relay
+
+        root = accounts.account(self._expect_running("give a shell"), "root")
+        request = self._exec_request(
+            (root.shell,), cwd=root.home, terminal=os.isatty(0), winsize=relay.window(), user="0:0"
+        )
+        argv0 = "-" + root.shell.rsplit("/", 1)[-1]
+        process = msgspec.structs.replace(request.process, args=(root.shell,))
+        request = msgspec.structs.replace(request, process=process, argv0=argv0)
+        if not os.isatty(0):
+            return relay.on_streams(lambda stdio: self._execute(request, stdio))
+        with self._execute(request, ()) as execution:
+            return relay.on_terminal(execution)
+
+    def console(self) -> None:
+        """Its console on the caller's terminal, until it ends or the user types Ctrl-a q."""
+        from cloison.runtime import relay
+
+        self._expect_running("show its console")
+        with self._worded("show its console"), self._engine.driver.console(self.id) as connection:
+            relay.on_console(connection, _read(self._log())[-65536:])
+
+    # --- within ------------------------------------------------------------------------------------------
+
+    def _execute(
+        self, request: ExecRequest, stdio: tuple[int, int, int] | tuple[()], watch: Watch | None = None
+    ) -> "Execution":
+        state = self.observe().state
+        if state is State.FROZEN:
+            raise WrongState(f"{self.name!r} is frozen: nothing can run inside", hint=f"cloison unfreeze {self.name}")
+        if state is not State.RUNNING:
+            raise self._not_running("run a command", state)
+        with self._worded("run a command"):
+            return self._engine.driver.execute(self.id, request, stdio, watch)
+
+    @contextlib.contextmanager
+    def _worded(self, doing: str) -> Iterator[None]:
+        """A monitor that ended just now is an instance that is not running."""
+        try:
+            yield
+        except WrongState as problem:
+            if problem.code != "monitor-gone":
+                raise
+            raise self._not_running(doing, State.STOPPED) from problem
+
+    def _not_running(self, doing: str, state: State) -> WrongState:
+        return WrongState(
+            f"{self.name!r} cannot {doing}: it is {state}", hint=f"cloison start {self.name}", state=str(state)
+        )
+
+    @contextlib.contextmanager
+    def _command(self, doing: str, *, timeout_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
+        """Be the only one to change it; its record is the present one."""
+        with self._engine.driver.command(self.id, doing, timeout_s=timeout_s):
+            try:
+                self.reload()
+            except NotFound:
+                self._engine.driver.rundir(self.id).forget()
+                raise NotFound(f"the instance {self.name!r} has just been deleted", name=self.name) from None
+            yield
+
+    def _expect_stopped(self, doing: str, *, hint: str = "") -> None:
+        state = self.observe().state
+        if state is State.STUCK:
+            self._repair()
+        elif state is not State.STOPPED:
+            raise WrongState(f"{self.name!r} cannot {doing}: it is {state}", hint=hint, state=str(state))
+
+    def _expect_running(self, doing: str) -> int:
+        observed = self.observe()
+        if observed.state not in (State.RUNNING, State.FROZEN, State.STOPPING) or not observed.pid:
+            raise self._not_running(doing, observed.state)
+        return observed.pid
+
+    def _let_start_finish(self, doing: str) -> None:
+        """Before a stop: wait for a start in progress, take back what a dead keeper left, refuse what is stopped."""
+        state = self.observe().state
+        if state is State.STARTING:
+            with self._command(doing):
+                state = self.observe().state
+        if state is State.STUCK:
+            with self._command(doing):
+                self._repair()
+            return
+        if state is State.STOPPED:
+            raise self._not_running(doing, state)
+
+    def _save(self, record: Record, what: str, detail: str) -> None:
+        with self._engine.store.transaction() as changes:
+            records.save(changes, record)
+            changes.record(self.id, what, detail)
+        self._record = record
+
+    def _stop_signal(self) -> int:
+        chosen = self._record.config.boot.stop_signal or self._record.stop_signal
+        return signal_number(chosen) or 15
+
+    def _log(self) -> str:
+        return f"{self.directory}/console.log"
+
+    def _specification(self) -> Spec:
+        clocks = (0, 0)
+        if self._record.config.boot.own_clock:
+            clocks = (time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.clock_gettime_ns(time.CLOCK_MONOTONIC))
+        return specification.specification(self._record, boottime_ns=clocks[0], monotonic_ns=clocks[1])
+
+    def _start_request(self) -> StartRequest:
+        layers = overlay.layers(self._record.layers, self.directory)
+        return StartRequest(
+            name=self.name,
+            spec=self._specification(),
+            root=RootFiles(layers.lower, self.directory),
+            log=self._log(),
+            log_size_bytes=self._record.config.console.log_size_bytes,
+            record=f"{self.directory}/exit",
+            reboot=self._engine.command_line("_reboot", self.id),
+            writable=specification.writable_paths(self._record.config),
+        )
+
+    def _exec_request(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        terminal: bool = False,
+        winsize: tuple[int, int] = (24, 80),
+    ) -> ExecRequest:
+        if not argv:
+            raise Invalid("no command to run", hint="write it after the name, such as: cloison exec web -- ps")
+        variables = dict(item.split("=", 1) for item in specification.environment(self._record))
+        owner = User()
+        variables |= {"HOME": "/root", "USER": "root"}
+        if user and user != "0:0":
+            from cloison.runtime import accounts
+
+            account = accounts.account(self._expect_running("run a command"), user)
+            owner = User(account.uid, account.gid, additional_gids=account.groups)
+            variables |= {"HOME": account.home, "USER": account.name}
+        if terminal:
+            variables["TERM"] = os.environ.get("TERM", "xterm")
+        variables |= env or {}
+        spec = self._specification()
+        process = Process(
+            args=tuple(argv),
+            env=tuple(f"{name}={value}" for name, value in variables.items()),
+            cwd=cwd or "/",
+            terminal=terminal,
+            user=owner,
+            capabilities=spec.process.capabilities if owner.uid == 0 else specification.capability_sets_of_a_user(),
+            no_new_privileges=spec.process.no_new_privileges,
+        )
+        return ExecRequest(self.name, spec, process, winsize)
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except FileNotFoundError:
+        return b""

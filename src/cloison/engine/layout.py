@@ -1,0 +1,62 @@
+"""Where things are on disk.
+
+    <data>/state.db                     the store
+    <data>/images/                      images (see `cloison.images`)
+    <data>/cache/                       what can be made again: compiled system call filters
+    <data>/instances/<id>/upper, work   an instance's own files, as overlayfs keeps them
+    <data>/instances/<id>/console.log   its console, with console.log.1
+    <data>/instances/<id>/exit          how it ended last
+    <run>/<id>/, <run>/locks/           see `cloison.runtime.rundir`
+
+<data> is /var/lib/cloison and <run> is /run/cloison; `CLOISON_ROOT=DIR` moves both below DIR, so that tests and
+several installations never meet.
+"""
+
+import os
+
+import msgspec
+
+DATA = "/var/lib/cloison"
+RUN = "/run/cloison"
+
+
+class Layout(msgspec.Struct, frozen=True):
+    """The directories of one installation; `root` is empty for the host's own."""
+
+    root: str
+    data: str
+    run: str
+
+    @property
+    def store(self) -> str:
+        return f"{self.data}/state.db"
+
+    @property
+    def images(self) -> str:
+        return f"{self.data}/images"
+
+    @property
+    def cache(self) -> str:
+        return f"{self.data}/cache"
+
+    @property
+    def instances(self) -> str:
+        return f"{self.data}/instances"
+
+    def instance(self, instance_id: str) -> str:
+        """The directory of one instance."""
+        return f"{self.data}/instances/{instance_id}"
+
+    def make(self) -> None:
+        """Make the directories, for root of the host alone."""
+        for path in (self.data, self.run, self.cache, self.instances):
+            os.makedirs(path, mode=0o700, exist_ok=True)
+
+
+def layout(root: str | None = None) -> Layout:
+    """The installation below `root`, or below CLOISON_ROOT, or the host's own."""
+    chosen = os.environ.get("CLOISON_ROOT", "") if root is None else root
+    if not chosen:
+        return Layout("", DATA, RUN)
+    base = os.path.abspath(chosen)
+    return Layout(base, f"{base}/lib", f"{base}/run")

@@ -1,0 +1,90 @@
+"""What the store keeps of an instance, and how its names and id ranges are claimed.
+
+A record is JSON under `instances/<id>`. The name and the id range are entries of their own, written in the same
+transaction, so that two creations at once cannot both have one.
+"""
+
+import zlib
+
+import msgspec
+
+from cloison.base.errors import Exists, NoSpace, NotFound
+from cloison.base.ids import RANGE
+from cloison.engine.store import Store, Transaction
+from cloison.spec.config import Config
+
+FIRST_RANGE = 1 << 20  # above what distributions hand to people (100000 and on, in useradd's steps of 65536)
+LAST_RANGE = 0x7000_0000  # below the ids that systemd-nspawn picks at its upper end, and far below 2^31
+RANGES = (LAST_RANGE - FIRST_RANGE) // RANGE
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An instance as it is stored. Times are nanoseconds since 1970, 0 is "never"."""
+
+    id: str
+    name: str
+    kind: str  # "container"
+    image: str  # digest
+    image_name: str
+    created_ns: int
+    id_base: int  # the host's id behind root inside, when it is not privileged
+    config: Config
+    started_ns: int = 0
+    layers: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
+    stop_signal: str = "SIGTERM"
+    is_system: bool = True
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Record).decode
+
+
+def load(store: Store, name: str) -> Record:
+    """The record of the instance called `name`, or whose id that is. Raises NotFound."""
+    claim = store.get(f"names/{name}")
+    entry = store.get(f"instances/{claim.value.decode() if claim else name}")
+    if entry is None:
+        raise NotFound(f"there is no instance {name!r}", hint="`cloison ls` lists all of them", name=name)
+    return _decode(entry.value)
+
+
+def load_all(store: Store) -> tuple[Record, ...]:
+    """Every record, by name."""
+    return tuple(sorted((_decode(entry.value) for entry in store.list("instances/")), key=lambda record: record.name))
+
+
+def save(changes: Transaction, record: Record) -> None:
+    """Write a record."""
+    changes.put(f"instances/{record.id}", _encode(record))
+
+
+def claim_name(changes: Transaction, name: str, instance_id: str) -> None:
+    """Make `name` the instance's. Raises Exists."""
+    if changes.get(f"names/{name}") is not None:
+        raise Exists(
+            f"there is already an instance {name!r}", hint="choose another name, or delete it first", name=name
+        )
+    changes.put(f"names/{name}", instance_id.encode())
+
+
+def claim_range(changes: Transaction, root: str, instance_id: str) -> int:
+    """The first id of a range that no other instance has. Installations below a CLOISON_ROOT begin elsewhere, so
+    that they rarely meet those of the host's own. Raises NoSpace."""
+    taken = changes.keys("ranges/")
+    offset = zlib.crc32(root.encode()) % RANGES if root else 0
+    for number in range(RANGES):
+        first = FIRST_RANGE + (offset + number) % RANGES * RANGE
+        key = f"ranges/{first:010}"
+        if key not in taken:
+            changes.put(key, instance_id.encode())
+            return first
+    raise NoSpace(f"all {RANGES} id ranges are in use", hint="delete instances that are no longer needed")
+
+
+def release(changes: Transaction, record: Record) -> None:
+    """Forget an instance: its record, its name, its range."""
+    changes.delete(f"names/{record.name}")
+    changes.delete(f"ranges/{record.id_base:010}")
+    changes.delete(f"instances/{record.id}")

@@ -1,0 +1,184 @@
+"""The state store: keys and values with revisions, embedded in one SQLite file.
+
+    kv      key TEXT PRIMARY KEY, value BLOB, revision INTEGER
+    events  sequence INTEGER PRIMARY KEY, time_ns INTEGER, subject TEXT, what TEXT, detail TEXT
+    meta    revision INTEGER            one row: the revision of the last change
+
+The interface is small on purpose (get, put and delete with a revision, a transaction that succeeds whole or not at
+all, list by prefix), so that etcd can carry it across machines later. Keys are paths:
+
+    instances/<id>    the instance's record        names/<name>    its id        ranges/<first id>    its id
+
+Safe for several processes (SQLite's write-ahead log) and several threads (one connection for each).
+Whether an instance runs is never written here: that is asked of its monitor.
+"""
+
+import contextlib
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+
+import msgspec
+
+from cloison.base.errors import Busy, Denied, NoSpace
+
+BUSY_TIMEOUT_S = 10.0
+KEPT_EVENTS = 10_000
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS kv (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS events (
+    sequence INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL,
+    subject TEXT NOT NULL, what TEXT NOT NULL, detail TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS meta (revision INTEGER NOT NULL);
+INSERT INTO meta SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM meta);
+PRAGMA user_version = 1;
+"""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A value, and the revision of the change that wrote it."""
+
+    key: str
+    value: bytes
+    revision: int
+
+
+class Event(msgspec.Struct, frozen=True):
+    """Something that happened; `subject` is an instance's id."""
+
+    sequence: int
+    time_ns: int
+    subject: str
+    what: str
+    detail: str
+
+
+class Store:
+    """The store in the file `path`, made where it is missing."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._threads = threading.local()
+
+    def get(self, key: str) -> Entry | None:
+        """One entry, or None."""
+        row = self._connection().execute("SELECT key, value, revision FROM kv WHERE key = ?", (key,)).fetchone()
+        return Entry(*row) if row else None
+
+    def list(self, prefix: str) -> tuple[Entry, ...]:
+        """Every entry whose key begins with `prefix`, in the order of the keys."""
+        rows = self._connection().execute(
+            "SELECT key, value, revision FROM kv WHERE key >= ? AND key < ? ORDER BY key",
+            (prefix, prefix + "\U0010ffff"),
+        )
+        return tuple(Entry(*row) for row in rows)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator["Transaction"]:
+        """Changes that are made together or not at all; an exception inside takes all of them back."""
+        connection = self._connection()
+        with _told():
+            connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield Transaction(connection)
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        with _told():
+            connection.execute("COMMIT")
+
+    def record(self, subject: str, what: str, detail: str = "") -> None:
+        """Note that something happened."""
+        with self.transaction() as changes:
+            changes.record(subject, what, detail)
+
+    def events(self, subject: str = "", after: int = 0) -> tuple[Event, ...]:
+        """What happened, oldest first; to one subject, or to all."""
+        rows = self._connection().execute(
+            "SELECT sequence, time_ns, subject, what, detail FROM events"
+            " WHERE sequence > ? AND (? = '' OR subject = ?) ORDER BY sequence",
+            (after, subject, subject),
+        )
+        return tuple(Event(*row) for row in rows)
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        connection = getattr(self._threads, "connection", None)
+        if connection is not None:
+            connection.close()
+            del self._threads.connection
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            connection = self._open()
+            self._threads.connection = connection
+        return connection
+
+    def _open(self) -> sqlite3.Connection:
+        with _told(self._path):
+            connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+            connection.execute(
+                "PRAGMA synchronous = NORMAL"
+            )  # a crash of the machine may lose the last change, never more
+            if connection.execute("PRAGMA user_version").fetchone()[0] < 1:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(_SCHEMA)
+                os.chmod(self._path, 0o600)
+        return connection
+
+
+class Transaction:
+    """Changes in the making; obtained from `Store.transaction`."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        connection.execute("UPDATE meta SET revision = revision + 1")
+        self._revision = int(connection.execute("SELECT revision FROM meta").fetchone()[0])
+
+    def get(self, key: str) -> Entry | None:
+        """One entry as this transaction sees it."""
+        row = self._connection.execute("SELECT key, value, revision FROM kv WHERE key = ?", (key,)).fetchone()
+        return Entry(*row) if row else None
+
+    def keys(self, prefix: str) -> frozenset[str]:
+        """The keys that begin with `prefix`."""
+        rows = self._connection.execute(
+            "SELECT key FROM kv WHERE key >= ? AND key < ?", (prefix, prefix + "\U0010ffff")
+        )
+        return frozenset(row[0] for row in rows)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write an entry."""
+        self._connection.execute("INSERT OR REPLACE INTO kv VALUES (?, ?, ?)", (key, value, self._revision))
+
+    def delete(self, key: str) -> None:
+        """Remove an entry; a missing one is no error."""
+        self._connection.execute("DELETE FROM kv WHERE key = ?", (key,))
+
+    def record(self, subject: str, what: str, detail: str = "") -> None:
+        """Note that something happened, together with the changes."""
+        cursor = self._connection.execute(
+            "INSERT INTO events (time_ns, subject, what, detail) VALUES (?, ?, ?, ?)",
+            (time.time_ns(), subject, what, detail),
+        )
+        last = cursor.lastrowid or 0
+        if last % 100 == 0:
+            self._connection.execute("DELETE FROM events WHERE sequence <= ?", (last - KEPT_EVENTS,))
+
+
+@contextlib.contextmanager
+def _told(path: str = "the state store") -> Iterator[None]:
+    """SQLite's own errors in cloison's words."""
+    try:
+        yield
+    except sqlite3.OperationalError as problem:
+        text = str(problem)
+        if "locked" in text or "busy" in text:
+            raise Busy(f"{path} has been locked by another process for {BUSY_TIMEOUT_S:.0f} s") from problem
+        if "full" in text or "disk I/O" in text:
+            raise NoSpace(f"{path} cannot be written: {text}", hint="free some space on its file system") from problem
+        raise Denied(f"{path} cannot be opened: {text}", hint="run cloison as root") from problem

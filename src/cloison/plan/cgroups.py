@@ -1,0 +1,139 @@
+"""Control groups: directories, limits and moves as steps, for v1, hybrid and v2.
+
+    <top>/cloison/<id>           outer: the limits; belongs to the host
+    <top>/cloison/<id>/guest     inner: delegated; the top of the instance's cgroup namespace
+
+Limits are named after what the user wants, here in the words of the OCI specification; `limit_writes` knows which
+file says so in which world. Source: Documentation/admin-guide/cgroup-v1/, cgroup-v2.rst; config-linux.md of the OCI
+runtime specification. Pure.
+"""
+
+from collections.abc import Iterator
+
+from cloison.base.errors import Unsupported
+from cloison.plan.builder import Builder
+from cloison.plan.inputs import CgroupPlace
+from cloison.plan.steps import (
+    NO_SLOT,
+    AttachCgroup,
+    AttachSelf,
+    Chown,
+    KillCgroup,
+    MkdirCgroup,
+    Open,
+    RmdirCgroup,
+    Step,
+    Write,
+)
+from cloison.spec.oci import Resources
+
+UNLIMITED = -1
+DEFAULT_PERIOD_US = 100_000
+EXEC_LEAF = ".exec"  # on v2 a process may not sit beside child groups with controllers: cgroup-v2.rst, "No Internal"
+# What a delegated v2 cgroup hands over: cgroup-v2.rst, "Delegation". On v1 the first two are called alike.
+_DELEGATED_V2 = ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
+_DELEGATED_V1 = ("", "cgroup.procs", "tasks")
+O_PATH_DIRECTORY = 0o10000000 | 0o200000
+
+
+def leave_callers(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
+    """The monitor leaves the caller's cgroups, so that whoever ends those does not end it."""
+    for place in places:
+        if place.is_caller_elsewhere:
+            build.host(AttachSelf(place.top))
+
+
+def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, owner: tuple[int, int]) -> None:
+    """The directories with their limits; `owner` is the uid and gid (of the host) that the inner ones belong to.
+
+    The first hierarchy is undone last. Every process is killed through one hierarchy: v2 where there is one, since
+    its `cgroup.kill` cannot be outrun by a fork."""
+    missing = _unlimitable(places, resources)
+    if missing:
+        raise Unsupported(
+            f"this host has no {missing} control group, so that limit cannot be set",
+            hint="`cloison check` says which controllers there are",
+        )
+    killing = places[-1:]
+    for place in places:
+        build.chapter("control groups: limits outside, the instance's own tree inside")
+        kill: tuple[Step, ...] = (KillCgroup(place.outer),) if (place,) == killing else ()
+        build.host(MkdirCgroup(place.outer), undo=(*kill, RmdirCgroup(place.outer, 1)))
+        _presets(build, place, place.outer.rsplit("/", 1)[0], place.outer)
+        for path, value in limit_writes((place,), resources):
+            build.host(Write(NO_SLOT, path, value))
+        build.host(MkdirCgroup(place.inner))
+        _presets(build, place, place.inner)
+        if owner != (0, 0):
+            delegated = _DELEGATED_V2 if place.version == 2 else _DELEGATED_V1
+            for name in delegated:
+                build.host(Chown(NO_SLOT, f"{place.inner}/{name}" if name else place.inner, *owner))
+
+
+def _presets(build: Builder, place: CgroupPlace, *directories: str) -> None:
+    if place.enable:
+        words = " ".join(f"+{name}" for name in place.enable)
+        above = (place.top, *directories) if len(directories) > 1 else ()
+        for directory in above:
+            build.host(Write(NO_SLOT, f"{directory}/cgroup.subtree_control", words))
+    for directory in directories:
+        for name, value in place.presets:
+            build.host(Write(NO_SLOT, f"{directory}/{name}", value))
+
+
+def open_unified(build: Builder, places: tuple[CgroupPlace, ...]) -> int:
+    """A slot with the inner directory of the v2 tree, for `clone`; none where there is no v2 tree."""
+    for place in places:
+        if place.version == 2:
+            slot = build.slot()
+            build.host(Open(slot, NO_SLOT, place.inner, O_PATH_DIRECTORY, 0))
+            return slot
+    return NO_SLOT
+
+
+def attach(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
+    """The new process joins the v1 hierarchies (v2 was joined at the clone)."""
+    for place in places:
+        if place.version == 1:
+            build.host(AttachCgroup(place.inner))
+
+
+def limit_writes(places: tuple[CgroupPlace, ...], resources: Resources) -> Iterator[tuple[str, str]]:
+    """The files of the outer directories and what is written to them, for every limit that is set."""
+    for place in places:
+        for name, value in _limits(place, resources):
+            yield f"{place.outer}/{name}", value
+
+
+def _limits(place: CgroupPlace, resources: Resources) -> Iterator[tuple[str, str]]:
+    is_v2 = place.version == 2
+    memory, cpu, pids = resources.memory, resources.cpu, resources.pids
+    if memory is not None and memory.limit is not None and "memory" in place.controllers:
+        if is_v2:
+            yield "memory.max", _v2(memory.limit)
+        else:
+            yield "memory.limit_in_bytes", str(memory.limit)
+    if cpu is not None and cpu.quota is not None and "cpu" in place.controllers:
+        period = cpu.period or DEFAULT_PERIOD_US
+        if is_v2:
+            yield "cpu.max", f"{_v2(cpu.quota)} {period}"
+        else:
+            yield "cpu.cfs_period_us", str(period)
+            yield "cpu.cfs_quota_us", str(cpu.quota)
+    if pids is not None and "pids" in place.controllers:
+        yield "pids.max", _v2(pids.limit)
+
+
+def _v2(value: int) -> str:
+    return "max" if value == UNLIMITED else str(value)
+
+
+def _unlimitable(places: tuple[CgroupPlace, ...], resources: Resources) -> str:
+    """The first controller that a limit asks for and no hierarchy offers."""
+    have = {name for place in places for name in place.controllers}
+    wanted = {
+        "memory": resources.memory is not None and resources.memory.limit is not None,
+        "cpu": resources.cpu is not None and resources.cpu.quota is not None,
+        "pids": resources.pids is not None,
+    }
+    return next((name for name, is_wanted in wanted.items() if is_wanted and name not in have), "")

@@ -1,0 +1,112 @@
+"""The plan that runs a command in a running instance, and the one that changes its limits. Pure."""
+
+import os
+
+from cloison.kernel.abi import CLONE_NEWPID, O_PATH
+from cloison.plan import cgroups, process
+from cloison.plan.builder import Builder
+from cloison.plan.inputs import CgroupPlace, HostLimits
+from cloison.plan.plan import Action, Plan
+from cloison.plan.steps import (
+    NO_SLOT,
+    AttachCgroup,
+    Clone,
+    MkdirCgroup,
+    Open,
+    OpenPty,
+    ReportFd,
+    SetDumpable,
+    Setgroups,
+    Setns,
+    Setresgid,
+    Setresuid,
+    Setsid,
+    SetWinsize,
+    Wait,
+    Where,
+    Write,
+)
+from cloison.spec.oci import Process, Resources
+
+INIT = 0  # the slot of the init's pidfd, inherited
+
+
+def compile_exec(
+    title: str,
+    command: Process,
+    *,
+    namespaces: int,
+    is_privileged: bool,
+    places: tuple[CgroupPlace, ...],
+    host: HostLimits,
+    seccomp: bytes = b"",
+    winsize: tuple[int, int] = (24, 80),
+    argv0: str = "",
+) -> Plan:
+    """The plan that runs `command` beside a running init, whose pidfd is slot 0.
+
+    `namespaces` are the CLONE_NEW* flags of those that the instance has of its own. With `command.terminal` a
+    pseudo-terminal of the instance is opened, and its master reported to the caller."""
+    build = Builder(title, inherited=("the pidfd of its init",))
+    build.chapter("a new process in the instance's control groups")
+    leaf = NO_SLOT
+    for place in places:
+        if place.version == 2:
+            leaf = build.slot()
+            path = f"{place.inner}/{cgroups.EXEC_LEAF}"
+            build.host(MkdirCgroup(path))
+            build.host(Open(leaf, NO_SLOT, path, cgroups.O_PATH_DIRECTORY, 0))
+    if namespaces & CLONE_NEWPID:
+        build.host(Setns(INIT, CLONE_NEWPID))
+    build.host(Clone(0, leaf))
+    for place in places:
+        if place.version == 1:
+            build.host(AttachCgroup(place.inner))
+    build.chapter("enter its namespaces")
+    build.inside(SetDumpable(0))
+    build.inside(Setns(INIT, namespaces & ~CLONE_NEWPID))
+    if not is_privileged:
+        build.inside(Setgroups(()))
+        build.inside(Setresgid(0))
+        build.inside(Setresuid(0))
+    build.inside(Setsid())
+    if command.terminal:
+        _terminal(build, winsize)
+    process.become(
+        build,
+        command,
+        seccomp=seccomp,
+        host_capabilities=host.capabilities,
+        env=command.env,
+        end_with_parent=False,
+        argv0=argv0,
+    )
+    build.chapter("wait for it")
+    build.host(Wait())
+    return build.plan()
+
+
+def _terminal(build: Builder, winsize: tuple[int, int]) -> None:
+    build.chapter("a terminal of the instance's own")
+    root, master, slave = build.slot(), build.slot(), build.slot()
+    build.inside(Open(root, NO_SLOT, "/", O_PATH | os.O_DIRECTORY, 0))
+    build.inside(OpenPty(master, slave, root, "dev/pts"))
+    build.inside(SetWinsize(master, *winsize))
+    build.inside(ReportFd(master))
+    process.take_terminal(build, slave)
+
+
+def compile_limits(title: str, places: tuple[CgroupPlace, ...], wanted: Resources, present: dict[str, str]) -> Plan:
+    """The plan that changes the limits of a running instance.
+
+    `present` holds what the files say now: what was written before a refused change is written back."""
+    actions = tuple(
+        Action(
+            Write(NO_SLOT, path, value),
+            Where.HOST,
+            "limits of the running instance",
+            (Write(NO_SLOT, path, present[path]),) if path in present else (),
+        )
+        for path, value in cgroups.limit_writes(places, wanted)
+    )
+    return Plan(title, actions)

@@ -1,0 +1,235 @@
+"""The root file system and everything mounted on it, as steps.
+
+Layers are taken hold of by the launcher as root of the host, id-mapped to the instance's range, and put together by
+an overlay that is mounted *inside* the new user namespace (mounted from outside, overlayfs refuses to write through
+an id-mapped upper layer). Until then they wait on a tmpfs that covers the run directory, seen by the new process alone.
+
+    run directory  (tmpfs, in the new mount namespace only)
+    |-- 0, 1, ...  the read-only layers, top first
+    |-- w          the writable directory: upper and work
+    `-- root       the overlay, which becomes the root
+
+No path inside the root file system is trusted: targets are resolved beneath the root's descriptor (openat2(2),
+RESOLVE_IN_ROOT), and attached by descriptor. Pure.
+"""
+
+import os
+
+from cloison.base.errors import Invalid
+from cloison.kernel.abi import (
+    AT_RECURSIVE,
+    MOUNT_ATTR__ATIME,
+    MOUNT_ATTR_IDMAP,
+    MOUNT_ATTR_NODEV,
+    MOUNT_ATTR_NOSUID,
+    MOUNT_ATTR_RDONLY,
+    MOUNT_ATTRIBUTE_OPTIONS,
+    MS_PRIVATE,
+    O_PATH,
+    OPEN_TREE_CLONE,
+    PROPAGATION_OPTIONS,
+)
+from cloison.plan.builder import Builder
+from cloison.plan.inputs import CgroupPlace, DirectoryRoot, OverlayRoot, RootSource
+from cloison.plan.steps import (
+    NO_SLOT,
+    Create,
+    Fchdir,
+    Fsmount,
+    MaskPath,
+    MountSetattr,
+    MoveMount,
+    Open,
+    OpenTree,
+    ReadonlyPath,
+    RootPropagation,
+    Symlink,
+    Sysctl,
+)
+from cloison.spec.oci import Mount, Spec
+
+DEVICES = ("null", "zero", "full", "random", "urandom", "tty")  # OCI config-linux.md, "Default Devices"
+LINKS = (
+    ("dev/fd", "/proc/self/fd"),
+    ("dev/stdin", "/proc/self/fd/0"),
+    ("dev/stdout", "/proc/self/fd/1"),
+    ("dev/stderr", "/proc/self/fd/2"),
+    ("dev/ptmx", "pts/ptmx"),
+)
+_INERT = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV
+
+
+class Trees:
+    """The slots of the detached mounts that the launcher prepared."""
+
+    def __init__(self, layers: tuple[int, ...], writable: int) -> None:
+        self.layers = layers
+        self.writable = writable
+
+
+def take_layers(build: Builder, root: RootSource) -> Trees:
+    """Take hold of what the root file system is made of, before the clone."""
+    build.chapter("the root file system: take hold of its layers")
+    sources = root.lower if isinstance(root, OverlayRoot) else ()
+    writable = root.writable if isinstance(root, OverlayRoot) else root.path
+    slots = tuple(build.slot() for _ in sources)
+    for slot, path in zip(slots, sources, strict=True):
+        build.host(OpenTree(slot, NO_SLOT, path, OPEN_TREE_CLONE))
+    last = build.slot()
+    build.host(OpenTree(last, NO_SLOT, writable, OPEN_TREE_CLONE))
+    return Trees(slots, last)
+
+
+def map_layers(build: Builder, trees: Trees, userns: int) -> None:
+    """Shift the ids of the layers into the instance's range: no file is touched for it."""
+    build.chapter("id-mapped mounts: files stay unshifted on disk")
+    for slot in (*trees.layers, trees.writable):
+        build.host(MountSetattr(slot, 0, MOUNT_ATTR_IDMAP, 0, 0, userns))
+
+
+def stage(build: Builder, run_dir: str) -> int:
+    """Cover the run directory with a tmpfs that only the new mount namespace has; gives its slot.
+
+    This is done while the process still is who owns the directories above it: later it is nobody there."""
+    build.chapter("nothing that is mounted from here on reaches the host")
+    stage_at, staged = build.slot(), build.slot()
+    build.inside(RootPropagation(MS_PRIVATE))
+    build.inside(Open(stage_at, NO_SLOT, run_dir, O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW, 0))
+    build.inside(Fsmount(staged, "tmpfs", "cloison", ("mode=0755", "size=64k", "uid=0", "gid=0"), _INERT))
+    build.inside(MoveMount(staged, stage_at, "", Create.NOTHING))
+    return staged
+
+
+def assemble(build: Builder, root: RootSource, trees: Trees, stage: int) -> int:
+    """Put the layers together on the stage; gives the slot of the root."""
+    build.chapter("the root file system: put the layers together where nobody else sees them")
+    if isinstance(root, DirectoryRoot):
+        build.inside(MoveMount(trees.writable, stage, "root", Create.DIRECTORY))
+        return trees.writable
+    for number, slot in enumerate(trees.layers):
+        build.inside(MoveMount(slot, stage, str(number), Create.DIRECTORY))
+    build.inside(MoveMount(trees.writable, stage, "w", Create.DIRECTORY))
+    build.inside(Fchdir(stage))
+    merged = build.slot()
+    lower = ":".join(str(number) for number in range(len(trees.layers)))
+    options = (f"lowerdir={lower}", "upperdir=w/upper", "workdir=w/work", "userxattr")
+    build.inside(Fsmount(merged, "overlay", "cloison", options, 0))
+    build.inside(MoveMount(merged, stage, "root", Create.DIRECTORY))
+    return merged
+
+
+def attach_mounts(build: Builder, spec: Spec, root: int, places: tuple[CgroupPlace, ...]) -> None:
+    """Every mount of the specification, in its order; devices follow /dev, parameters follow /proc."""
+    for mount in spec.mounts:
+        build.chapter(f"mount {mount.destination}")
+        slot = _attach(build, mount, root, places)
+        if mount.destination == "/proc" and mount.type == "proc" and spec.linux.sysctl:
+            build.chapter("kernel parameters of the new namespaces")
+            for key, value in spec.linux.sysctl.items():
+                build.inside(Sysctl(slot, key.replace(".", "/"), value))
+        if mount.destination == "/dev" and mount.type == "tmpfs":
+            _devices(build, root)
+
+
+def _attach(build: Builder, mount: Mount, root: int, places: tuple[CgroupPlace, ...]) -> int:
+    if mount.type == "cgroup":
+        return _attach_cgroups(build, mount, root, places)
+    attr_set, attr_clear, propagation, rest = split_options(mount)
+    slot = build.slot()
+    if is_bind(mount):
+        flags = OPEN_TREE_CLONE | (AT_RECURSIVE if "rbind" in rest else 0)
+        build.inside(OpenTree(slot, NO_SLOT, mount.source, flags))
+        if attr_set or attr_clear or propagation:
+            recursive = int("rbind" in rest)
+            build.inside(MountSetattr(slot, recursive, attr_set, attr_clear, propagation, NO_SLOT))
+        create = Create.FILE if "create=file" in rest else Create.DIRECTORY
+    else:
+        words = tuple(word for word in rest if not word.startswith("create="))
+        build.inside(Fsmount(slot, mount.type, mount.source or mount.type, words, attr_set))
+        create = Create.DIRECTORY
+    build.inside(MoveMount(slot, root, mount.destination, create))
+    return slot
+
+
+def is_bind(mount: Mount) -> bool:
+    """Whether a mount shows files of the host (config.md: the type is then ignored)."""
+    return mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
+
+
+def split_options(mount: Mount) -> tuple[int, int, int, tuple[str, ...]]:
+    """The options of a mount as (attributes to set, to clear, propagation, what the file system itself is told)."""
+    attr_set = attr_clear = propagation = 0
+    rest = []
+    for option in mount.options:
+        if option in MOUNT_ATTRIBUTE_OPTIONS:
+            to_set, to_clear = MOUNT_ATTRIBUTE_OPTIONS[option]
+            attr_set = attr_set & ~to_clear | to_set
+            attr_clear = attr_clear & ~to_set | to_clear
+        elif option in PROPAGATION_OPTIONS:
+            propagation = PROPAGATION_OPTIONS[option][0]
+        else:
+            rest.append(option)
+    if attr_clear & MOUNT_ATTR__ATIME:
+        attr_clear |= MOUNT_ATTR__ATIME  # the kernel wants the whole field cleared when it is set anew
+    return attr_set, attr_clear, propagation, tuple(rest)
+
+
+def _attach_cgroups(build: Builder, mount: Mount, root: int, places: tuple[CgroupPlace, ...]) -> int:
+    """The instance's own view of the control groups: the v2 tree where the host has one, else every v1 hierarchy."""
+    attr_set, _clear, _propagation, _rest = split_options(mount)
+    slot = build.slot()
+    if any(place.version == 2 for place in places):
+        build.inside(Fsmount(slot, "cgroup2", "cgroup2", (), attr_set))
+        build.inside(MoveMount(slot, root, mount.destination, Create.DIRECTORY))
+        return slot
+    build.inside(Fsmount(slot, "tmpfs", "cgroup", ("mode=0755", "size=64k"), attr_set & ~MOUNT_ATTR_RDONLY))
+    build.inside(MoveMount(slot, root, mount.destination, Create.DIRECTORY))
+    for place in places:
+        name = ",".join(place.controllers)
+        options = ("none", name) if name.startswith("name=") else place.controllers
+        one = build.slot()
+        build.inside(Fsmount(one, "cgroup", "cgroup", options, attr_set))
+        build.inside(MoveMount(one, root, f"{mount.destination}/{name.removeprefix('name=')}", Create.DIRECTORY))
+    return slot
+
+
+def _devices(build: Builder, root: int) -> None:
+    """The device nodes are the host's own, attached one by one: no instance may make a node."""
+    build.chapter("a private /dev")
+    for name in DEVICES:
+        slot = build.slot()
+        build.inside(OpenTree(slot, NO_SLOT, f"/dev/{name}", OPEN_TREE_CLONE))
+        build.inside(MoveMount(slot, root, f"dev/{name}", Create.FILE))
+    for path, target in LINKS:
+        build.inside(Symlink(root, path, target))
+
+
+def protect(build: Builder, spec: Spec, root: int, writable: tuple[str, ...]) -> None:
+    """Mask what an instance has no business to read, seal what it may only read.
+
+    What is `writable` is taken hold of before the seal and attached over it afterwards."""
+    build.chapter("hide and seal parts of /proc and /sys")
+    kept = tuple((build.slot(), path) for path in writable)
+    for slot, path in kept:
+        build.inside(OpenTree(slot, root, path, OPEN_TREE_CLONE))
+    if spec.linux.masked_paths:
+        null = build.slot()
+        build.inside(Open(null, NO_SLOT, "/dev/null", O_PATH | os.O_NOFOLLOW, 0))
+        for path in spec.linux.masked_paths:
+            build.inside(MaskPath(root, path, null))
+    for path in spec.linux.readonly_paths:
+        build.inside(ReadonlyPath(root, path))
+    for slot, path in kept:
+        build.inside(MoveMount(slot, root, path, Create.NOTHING))
+    if spec.root.readonly:
+        build.chapter("a read-only root")
+        build.inside(MountSetattr(root, 0, MOUNT_ATTR_RDONLY, 0, 0, NO_SLOT))
+
+
+def check_mounts(spec: Spec) -> None:
+    """Raises Invalid for a mount that cannot be planned."""
+    for mount in spec.mounts:
+        if not mount.destination.startswith("/"):
+            raise Invalid(f"mount target {mount.destination!r} must be an absolute path inside the instance")
+        if is_bind(mount) and not mount.source.startswith("/"):
+            raise Invalid(f"mount source {mount.source!r} must be an absolute path of the host")

@@ -1,0 +1,204 @@
+"""From an OCI specification to the plan that starts it. Pure.
+
+The order is the order in which it happens; `cloison explain NAME` prints it.
+"""
+
+from cloison.kernel.abi import CLONE_NEWCGROUP, CLONE_NEWTIME, CLONE_NEWUSER, NAMESPACE_FLAGS, OPEN_TREE_CLONE
+from cloison.plan import cgroups, process, rootfs
+from cloison.plan.builder import Builder
+from cloison.plan.inputs import CgroupPlace, HostLimits, Places, RootSource
+from cloison.plan.plan import Plan
+from cloison.plan.steps import (
+    NO_SLOT,
+    Clone,
+    Create,
+    Detach,
+    LinkUp,
+    Listen,
+    Monitor,
+    MoveMount,
+    Open,
+    OpenChildNs,
+    OpenPty,
+    OpenTree,
+    Pdeathsig,
+    PivotRoot,
+    RecvFd,
+    Rmdir,
+    SendFd,
+    Setdomainname,
+    SetDumpable,
+    Setgroups,
+    Sethostname,
+    Setresgid,
+    Setresuid,
+    Setsid,
+    Unlink,
+    Unshare,
+    Write,
+    WriteChild,
+)
+from cloison.spec.oci import IdMapping, Spec
+
+
+def compile_start(
+    title: str,
+    spec: Spec,
+    *,
+    root: RootSource,
+    places: tuple[CgroupPlace, ...],
+    files: Places,
+    host: HostLimits,
+    seccomp: bytes = b"",
+    writable: tuple[str, ...] = (),
+    reboot: tuple[str, ...] = (),
+) -> Plan:
+    """The plan that starts `spec`, with a monitor as its keeper.
+
+    `seccomp` is the compiled filter (empty: none), `writable` what stays so below a read-only path, `reboot` the
+    command that the monitor becomes when the instance reboots itself. Raises Invalid and Unsupported."""
+    rootfs.check_mounts(spec)
+    build = Builder(title)
+    flags = clone_flags(spec)
+    build.chapter("leave the caller: its session, its terminal, its control groups")
+    build.host(Detach())
+    cgroups.leave_callers(build, places)
+    cgroups.make(build, places, spec.linux.resources, _owner(spec))
+    unified = cgroups.open_unified(build, places)
+    trees = rootfs.take_layers(build, root)
+    socket = _listen(build, files)
+    _clone(build, spec, flags, unified)
+    if flags & CLONE_NEWUSER:
+        userns = build.slot()
+        build.host(OpenChildNs(userns, "user"))
+        rootfs.map_layers(build, trees, userns)
+    build.chapter("control groups: move the new process in")
+    cgroups.attach(build, places)
+    merged = _inside(build, spec, root, trees, files, places)
+    console, peer, slave = _console(build, spec, merged)
+    rootfs.protect(build, spec, merged, writable)
+    build.chapter("change the root directory for good")
+    build.inside(PivotRoot(merged))
+    _name(build, spec)
+    build.chapter("a session of its own")
+    build.inside(Setsid())
+    if slave != NO_SLOT:
+        process.take_terminal(build, slave)
+    process.become(
+        build,
+        spec.process,
+        seccomp=seccomp,
+        host_capabilities=host.capabilities,
+        env=spec.process.env,
+        end_with_parent=True,
+    )
+    build.chapter("stay as its monitor")
+    build.host(Monitor(socket, console, peer, files.log, files.log_size_bytes, files.record, reboot))
+    return build.plan(epilogue=(Unlink(files.journal), Rmdir(files.run_dir)))
+
+
+def clone_flags(spec: Spec) -> int:
+    """The namespaces that the new process begins in: all that are asked for, but for two that come a little later.
+
+    A cgroup namespace has as its top where its maker sits, so it is made once the process has been moved. A time
+    namespace takes its offsets only before anybody is in it, so the launcher makes it for its children."""
+    flags = 0
+    for namespace in spec.linux.namespaces:
+        if not namespace.path:
+            flags |= NAMESPACE_FLAGS[namespace.type]
+    return flags & ~(CLONE_NEWCGROUP | CLONE_NEWTIME)
+
+
+def _asks_for(spec: Spec, kind: str) -> bool:
+    return any(namespace.type == kind for namespace in spec.linux.namespaces)
+
+
+def _owner(spec: Spec) -> tuple[int, int]:
+    """Who the instance's root is on the host."""
+    return _root_of(spec.linux.uid_mappings), _root_of(spec.linux.gid_mappings)
+
+
+def _root_of(mappings: tuple[IdMapping, ...]) -> int:
+    return next((m.hostID - m.containerID for m in mappings if m.containerID <= 0 < m.containerID + m.size), 0)
+
+
+def _listen(build: Builder, files: Places) -> int:
+    build.chapter("the monitor's socket")
+    run_dir, socket = build.slot(), build.slot()
+    build.host(Open(run_dir, NO_SLOT, files.run_dir, cgroups.O_PATH_DIRECTORY, 0))
+    name = files.socket.rsplit("/", 1)[1]
+    build.host(Listen(socket, run_dir, name), undo=(Unlink(files.socket),))
+    return socket
+
+
+def _clone(build: Builder, spec: Spec, flags: int, unified: int) -> None:
+    if _asks_for(spec, "time"):
+        build.chapter("a clock of its own")
+        build.host(Unshare(CLONE_NEWTIME))
+        for clock, offset in spec.linux.time_offsets.items():
+            build.host(Write(NO_SLOT, "/proc/self/timens_offsets", f"{clock} {offset.secs} {offset.nanosecs}"))
+    build.chapter("the new process and its namespaces")
+    build.host(Clone(flags, unified))
+    if flags & CLONE_NEWUSER:
+        build.host(WriteChild("uid_map", _id_map(spec.linux.uid_mappings)))
+        build.host(WriteChild("gid_map", _id_map(spec.linux.gid_mappings)))
+    if spec.process.oom_score_adj is not None:
+        build.host(WriteChild("oom_score_adj", str(spec.process.oom_score_adj)))
+
+
+def _id_map(mappings: tuple[IdMapping, ...]) -> str:
+    return "".join(f"{m.containerID} {m.hostID} {m.size}\n" for m in mappings)
+
+
+def _inside(
+    build: Builder,
+    spec: Spec,
+    root: RootSource,
+    trees: rootfs.Trees,
+    files: Places,
+    places: tuple[CgroupPlace, ...],
+) -> int:
+    """From the first step of the new process to its last mount; gives the slot of the root."""
+    build.chapter("the new process ends with its launcher, and nobody looks into it")
+    build.inside(Pdeathsig(process.SIGKILL))
+    build.inside(SetDumpable(0))
+    if _asks_for(spec, "cgroup"):
+        build.chapter("its own view of the control groups")
+        build.inside(Unshare(CLONE_NEWCGROUP))
+    merged_later = rootfs.stage(build, files.run_dir)
+    if spec.linux.uid_mappings:
+        build.chapter("become root of the new user namespace")
+        build.inside(Setgroups(()))
+        build.inside(Setresgid(0))
+        build.inside(Setresuid(0))
+        build.inside(Pdeathsig(process.SIGKILL))
+    merged = rootfs.assemble(build, root, trees, merged_later)
+    if _asks_for(spec, "network"):
+        build.chapter("the loopback interface")
+        build.inside(LinkUp("lo"))
+    rootfs.attach_mounts(build, spec, merged, places)
+    return merged
+
+
+def _console(build: Builder, spec: Spec, root: int) -> tuple[int, int, int]:
+    """A pseudo-terminal of the instance's own devpts as its console: (master, slave kept open, slave inside)."""
+    if not spec.process.terminal:
+        return NO_SLOT, NO_SLOT, NO_SLOT
+    build.chapter("the console: a terminal of the instance's own, kept by the monitor")
+    master, slave, tree = build.slot(), build.slot(), build.slot()
+    build.inside(OpenPty(master, slave, root, "dev/pts"))
+    build.inside(OpenTree(tree, slave, "", OPEN_TREE_CLONE))
+    build.inside(MoveMount(tree, root, "dev/console", Create.FILE))
+    kept, peer = build.slot(), build.slot()
+    for ours, theirs in ((master, kept), (slave, peer)):
+        build.inside(SendFd(ours))
+        build.host(RecvFd(theirs))
+    return kept, peer, slave
+
+
+def _name(build: Builder, spec: Spec) -> None:
+    if spec.hostname:
+        build.chapter("its name")
+        build.inside(Sethostname(spec.hostname))
+    if spec.domainname:
+        build.inside(Setdomainname(spec.domainname))

@@ -1,0 +1,573 @@
+"""The table of steps: one class for one kernel operation.
+
+Everything that cloison does to the kernel is a list of these values. A class here, a handler of the same
+name in `native/`, and nothing else: `native/gen_steps.py` turns this table into `native/steps.h`, and the
+wire format (`plan.codec`), the launcher's decoder and `--print` on both sides all follow from it.
+
+A field's annotation is its type on the wire:
+
+    Int, Hex, Oct   a signed 64-bit number, and how people read it
+    Slot            the number of an open descriptor in the launcher's table; -1 is "none" (or AT_FDCWD)
+    Out             the slot that this step fills
+    Text            bytes without NUL (a path is text: surrogateescape keeps odd ones)
+    Texts           a list of Text
+    Blob            any bytes
+
+`number` is public, like an on-disk format: a journal written by one version is undone by the next. It is
+never changed and never reused.
+"""
+
+from enum import IntEnum
+from typing import Annotated, ClassVar
+
+import msgspec
+
+Int = Annotated[int, "int"]
+Hex = Annotated[int, "hex"]
+Oct = Annotated[int, "oct"]
+Slot = Annotated[int, "slot"]
+Out = Annotated[int, "out"]
+Text = Annotated[str, "text"]
+Texts = Annotated[tuple[str, ...], "texts"]
+Blob = Annotated[bytes, "blob"]
+
+NO_SLOT = -1
+MAX_SLOTS = 64  # the launcher's table; a plan that needs more is refused when it is encoded
+
+
+class Where(IntEnum):
+    """Who carries a step out."""
+
+    HOST = 0  # the launcher: before the clone, or beside the new process after it
+    INSIDE = 1  # the new process, before it becomes the payload
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One kernel operation with all it needs; no look-up is left for later."""
+
+    kind: ClassVar[str]  # the field's own name for it: the system call, or the file
+    number: ClassVar[int]
+    source: ClassVar[str]  # the page that documents it
+
+
+class Create(IntEnum):
+    """What `move_mount` makes where its target does not exist."""
+
+    NOTHING = 0
+    DIRECTORY = 1
+    FILE = 2
+
+
+# --- files and directories -------------------------------------------------------------------------------
+
+
+class Mkdir(Step, frozen=True):
+    """Make a directory; one that exists already is left as it is."""
+
+    kind, number, source = "mkdir", 1, "mkdirat(2)"
+    dir: Slot
+    path: Text
+    mode: Oct
+
+
+class Write(Step, frozen=True):
+    """Write `data` with one write(2) into a file that exists: a cgroup limit, a switch in /proc."""
+
+    kind, number, source = "write", 2, "write(2)"
+    dir: Slot
+    path: Text
+    data: Text
+
+
+class Chown(Step, frozen=True):
+    """Give a file to `uid` and `gid`, without following a symbolic link; a missing one is passed over."""
+
+    kind, number, source = "chown", 3, "fchownat(2)"
+    dir: Slot
+    path: Text
+    uid: Int
+    gid: Int
+
+
+class Open(Step, frozen=True):
+    """Open a path of the host, close-on-exec."""
+
+    kind, number, source = "open", 4, "openat(2)"
+    out: Out
+    dir: Slot
+    path: Text
+    flags: Hex
+    mode: Oct
+
+
+class Close(Step, frozen=True):
+    """Close a slot."""
+
+    kind, number, source = "close", 5, "close(2)"
+    fd: Slot
+
+
+class Symlink(Step, frozen=True):
+    """Make a symbolic link inside `root`; one that exists already is left as it is."""
+
+    kind, number, source = "symlink", 6, "symlinkat(2)"
+    root: Slot
+    path: Text
+    target: Text
+
+
+class Unlink(Step, frozen=True):
+    """Remove a file; a missing one is no error."""
+
+    kind, number, source = "unlink", 7, "unlink(2)"
+    path: Text
+
+
+class Rmdir(Step, frozen=True):
+    """Remove an empty directory; a missing one is no error."""
+
+    kind, number, source = "rmdir", 8, "rmdir(2)"
+    path: Text
+
+
+class Fchdir(Step, frozen=True):
+    """Make a directory the working directory."""
+
+    kind, number, source = "fchdir", 9, "fchdir(2)"
+    dir: Slot
+
+
+# --- mounts ----------------------------------------------------------------------------------------------
+
+
+class OpenTree(Step, frozen=True):
+    """Take hold of a mount, or with OPEN_TREE_CLONE of a detached copy of it.
+
+    `path` is resolved inside `root` (RESOLVE_IN_ROOT), or on the host where `root` is none."""
+
+    kind, number, source = "open_tree", 10, "open_tree(2)"
+    out: Out
+    root: Slot
+    path: Text
+    flags: Hex
+
+
+class MountSetattr(Step, frozen=True):
+    """Set the attributes of a mount: read-only, nosuid, propagation, or an id map (`userns` is not none)."""
+
+    kind, number, source = "mount_setattr", 11, "mount_setattr(2)"
+    tree: Slot
+    recursive: Int
+    set: Hex
+    clear: Hex
+    propagation: Hex
+    userns: Slot
+
+
+class Fsmount(Step, frozen=True):
+    """Make a new mount of a file system, still attached to nothing.
+
+    `options` are `key=value` or a bare flag. Paths in them are relative to the working directory."""
+
+    kind, number, source = "fsmount", 12, "fsopen(2), fsconfig(2), fsmount(2)"
+    out: Out
+    fstype: Text
+    mount_source: Text
+    options: Texts
+    attr: Hex
+
+
+class MoveMount(Step, frozen=True):
+    """Attach a mount at `path`, resolved inside `root`, making the target where `create` says so."""
+
+    kind, number, source = "move_mount", 13, "move_mount(2), openat2(2)"
+    tree: Slot
+    root: Slot
+    path: Text
+    create: Int
+
+
+class MaskPath(Step, frozen=True):
+    """Hide a file behind the null device, a directory behind an empty read-only tmpfs; a missing one is fine.
+
+    `null` is an O_PATH descriptor of the host's null device, checked to be the device 1:3."""
+
+    kind, number, source = "mask_path", 14, "open_tree(2), move_mount(2)"
+    root: Slot
+    path: Text
+    null: Slot
+
+
+class ReadonlyPath(Step, frozen=True):
+    """Make a path read-only by a read-only copy of its mount over it; a missing one is fine."""
+
+    kind, number, source = "readonly_path", 15, "mount_setattr(2)"
+    root: Slot
+    path: Text
+
+
+class PivotRoot(Step, frozen=True):
+    """Make `root` the root directory and let go of the old one for good."""
+
+    kind, number, source = "pivot_root", 16, "pivot_root(2)"
+    root: Slot
+
+
+class RootPropagation(Step, frozen=True):
+    """Set the propagation of every mount the new process sees: nothing travels back to the host."""
+
+    kind, number, source = "root_propagation", 17, "mount_setattr(2)"
+    propagation: Hex
+
+
+# --- processes and namespaces ----------------------------------------------------------------------------
+
+
+class Detach(Step, frozen=True):
+    """Leave the caller: fork, let the parent end, begin an own session in `/`."""
+
+    kind, number, source = "detach", 20, "fork(2), setsid(2)"
+
+
+class Clone(Step, frozen=True):
+    """Make the new process, in new namespaces and, with `cgroup`, in that v2 cgroup from its first moment."""
+
+    kind, number, source = "clone", 21, "clone3(2)"
+    flags: Hex
+    cgroup: Slot
+
+
+class OpenChildNs(Step, frozen=True):
+    """Take hold of a namespace of the new process."""
+
+    kind, number, source = "open_child_ns", 22, "namespaces(7)"
+    out: Out
+    name: Text
+
+
+class WriteChild(Step, frozen=True):
+    """Write to /proc/PID/`name` of the new process: its id maps, its OOM score."""
+
+    kind, number, source = "write_child", 23, "user_namespaces(7)"
+    name: Text
+    data: Text
+
+
+class Unshare(Step, frozen=True):
+    """Leave shared namespaces for new ones."""
+
+    kind, number, source = "unshare", 24, "unshare(2)"
+    flags: Hex
+
+
+class Setns(Step, frozen=True):
+    """Enter namespaces: `fd` is a namespace or a pidfd."""
+
+    kind, number, source = "setns", 25, "setns(2)"
+    fd: Slot
+    flags: Hex
+
+
+class Setsid(Step, frozen=True):
+    """Begin a new session."""
+
+    kind, number, source = "setsid", 26, "setsid(2)"
+
+
+class Pdeathsig(Step, frozen=True):
+    """Ask for a signal when the parent dies; end at once where it is dead already."""
+
+    kind, number, source = "pdeathsig", 27, "prctl(2), PR_SET_PDEATHSIG"
+    signal: Int
+
+
+class SetDumpable(Step, frozen=True):
+    """Say whether others may look into this process (ptrace, /proc/PID/)."""
+
+    kind, number, source = "set_dumpable", 28, "prctl(2), PR_SET_DUMPABLE"
+    value: Int
+
+
+class Personality(Step, frozen=True):
+    """Set the execution domain."""
+
+    kind, number, source = "personality", 29, "personality(2)"
+    value: Hex
+
+
+# --- control groups --------------------------------------------------------------------------------------
+
+
+class MkdirCgroup(Step, frozen=True):
+    """Make a cgroup, with its missing parents."""
+
+    kind, number, source = "mkdir_cgroup", 30, "cgroups(7)"
+    path: Text
+
+
+class RmdirCgroup(Step, frozen=True):
+    """Remove a cgroup and those below it, waiting for its processes to end; then up to `prune` empty parents."""
+
+    kind, number, source = "rmdir_cgroup", 31, "cgroups(7)"
+    path: Text
+    prune: Int
+
+
+class KillCgroup(Step, frozen=True):
+    """Kill every process in a cgroup and below it."""
+
+    kind, number, source = "kill_cgroup", 32, "cgroups(7), cgroup.kill"
+    path: Text
+
+
+class AttachCgroup(Step, frozen=True):
+    """Move the new process into a cgroup."""
+
+    kind, number, source = "attach_cgroup", 33, "cgroups(7), cgroup.procs"
+    path: Text
+
+
+class AttachSelf(Step, frozen=True):
+    """Move the launcher itself into a cgroup."""
+
+    kind, number, source = "attach_self", 34, "cgroups(7), cgroup.procs"
+    path: Text
+
+
+# --- descriptors and terminals ---------------------------------------------------------------------------
+
+
+class SendFd(Step, frozen=True):
+    """Hand a descriptor to the launcher."""
+
+    kind, number, source = "send_fd", 40, "unix(7), SCM_RIGHTS"
+    fd: Slot
+
+
+class RecvFd(Step, frozen=True):
+    """Take the descriptor that the new process handed over."""
+
+    kind, number, source = "recv_fd", 41, "unix(7), SCM_RIGHTS"
+    out: Out
+
+
+class ReportFd(Step, frozen=True):
+    """Hand a descriptor to the process that asked for this plan."""
+
+    kind, number, source = "report_fd", 42, "unix(7), SCM_RIGHTS"
+    fd: Slot
+
+
+class OpenPty(Step, frozen=True):
+    """Open a pseudo-terminal of the devpts at `path` inside `root`; the slave through TIOCGPTPEER."""
+
+    kind, number, source = "open_pty", 43, "pty(7), ioctl_tty(2)"
+    master: Out
+    slave: Out
+    root: Slot
+    path: Text
+
+
+class SetWinsize(Step, frozen=True):
+    """Set a terminal's size, in character cells."""
+
+    kind, number, source = "set_winsize", 44, "ioctl_tty(2), TIOCSWINSZ"
+    fd: Slot
+    rows: Int
+    cols: Int
+
+
+class SetCtty(Step, frozen=True):
+    """Make a terminal the controlling terminal of the session."""
+
+    kind, number, source = "set_ctty", 45, "ioctl_tty(2), TIOCSCTTY"
+    fd: Slot
+
+
+class Dup2(Step, frozen=True):
+    """Make descriptor number `to` another name of a slot; it survives exec."""
+
+    kind, number, source = "dup2", 46, "dup2(2)"
+    fd: Slot
+    to: Int
+
+
+class Listen(Step, frozen=True):
+    """Bind a socket for requests at `path` below `dir`, mode 0600."""
+
+    kind, number, source = "listen", 47, "unix(7)"
+    out: Out
+    dir: Slot
+    path: Text
+
+
+# --- what the payload finds ------------------------------------------------------------------------------
+
+
+class Sethostname(Step, frozen=True):
+    """Set the host name of the new UTS namespace."""
+
+    kind, number, source = "sethostname", 50, "sethostname(2)"
+    name: Text
+
+
+class Setdomainname(Step, frozen=True):
+    """Set the NIS domain name of the new UTS namespace."""
+
+    kind, number, source = "setdomainname", 51, "setdomainname(2)"
+    name: Text
+
+
+class Sysctl(Step, frozen=True):
+    """Write a kernel parameter through a private /proc that nobody else can have tampered with.
+
+    `key` is a path below /proc/sys, with slashes."""
+
+    kind, number, source = "sysctl", 52, "proc(5), /proc/sys"
+    proc: Slot
+    key: Text
+    value: Text
+
+
+class Setrlimit(Step, frozen=True):
+    """Set a resource limit; all bits set is "unlimited"."""
+
+    kind, number, source = "setrlimit", 53, "setrlimit(2)"
+    resource: Int
+    soft: Hex
+    hard: Hex
+
+
+class LinkUp(Step, frozen=True):
+    """Bring a network interface up."""
+
+    kind, number, source = "link_up", 54, "netdevice(7), SIOCSIFFLAGS"
+    name: Text
+
+
+class Umask(Step, frozen=True):
+    """Set the file mode creation mask."""
+
+    kind, number, source = "umask", 55, "umask(2)"
+    mask: Oct
+
+
+class Chdir(Step, frozen=True):
+    """Change the working directory, and check that it lies inside the root."""
+
+    kind, number, source = "chdir", 56, "chdir(2), getcwd(2)"
+    path: Text
+
+
+# --- credentials -----------------------------------------------------------------------------------------
+
+
+class Setgroups(Step, frozen=True):
+    """Set the supplementary groups (decimal numbers)."""
+
+    kind, number, source = "setgroups", 60, "setgroups(2)"
+    groups: Texts
+
+
+class Setresgid(Step, frozen=True):
+    """Set all group ids."""
+
+    kind, number, source = "setresgid", 61, "setresgid(2)"
+    gid: Int
+
+
+class Setresuid(Step, frozen=True):
+    """Set all user ids."""
+
+    kind, number, source = "setresuid", 62, "setresuid(2)"
+    uid: Int
+
+
+class DropBounding(Step, frozen=True):
+    """Drop every capability that is not in `keep` from the bounding set."""
+
+    kind, number, source = "drop_bounding", 63, "capabilities(7), PR_CAPBSET_DROP"
+    keep: Hex
+
+
+class KeepCaps(Step, frozen=True):
+    """Keep the permitted capabilities when the user id changes."""
+
+    kind, number, source = "keep_caps", 64, "capabilities(7), PR_SET_KEEPCAPS"
+
+
+class Capset(Step, frozen=True):
+    """Set the capability sets of the process."""
+
+    kind, number, source = "capset", 65, "capset(2)"
+    effective: Hex
+    permitted: Hex
+    inheritable: Hex
+
+
+class Ambient(Step, frozen=True):
+    """Raise ambient capabilities."""
+
+    kind, number, source = "ambient", 66, "capabilities(7), PR_CAP_AMBIENT"
+    mask: Hex
+
+
+class NoNewPrivs(Step, frozen=True):
+    """From here on exec cannot grant privileges."""
+
+    kind, number, source = "no_new_privs", 67, "prctl(2), PR_SET_NO_NEW_PRIVS"
+
+
+class LoadSeccomp(Step, frozen=True):
+    """Load a system call filter: an array of `struct sock_filter`."""
+
+    kind, number, source = "load_seccomp", 68, "seccomp(2)"
+    filter: Blob
+
+
+# --- the ends --------------------------------------------------------------------------------------------
+
+
+class Exec(Step, frozen=True):
+    """Become the payload: the first of `programs` that can be executed. Every descriptor above 2 is closed."""
+
+    kind, number, source = "exec", 70, "execve(2)"
+    programs: Texts
+    argv: Texts
+    env: Texts
+
+
+class Monitor(Step, frozen=True):
+    """Stay as the keeper of the new process: own its console, write the log, answer on the socket; when it has
+    ended, run the undo steps, write the exit record, and after a reboot from inside become `reboot`."""
+
+    kind, number, source = "monitor", 71, "pidfd_open(2), poll(2)"
+    socket: Slot
+    console: Slot
+    peer: Slot
+    log: Text
+    log_size: Int
+    record: Text
+    reboot: Texts
+
+
+class Wait(Step, frozen=True):
+    """Wait for the new process, report its wait status, and end."""
+
+    kind, number, source = "wait", 72, "waitid(2)"
+
+
+def _all_kinds() -> tuple[type[Step], ...]:
+    found = sorted(Step.__subclasses__(), key=lambda cls: cls.number)
+    assert len({cls.number for cls in found}) == len({cls.kind for cls in found}) == len(found)
+    return tuple(found)
+
+
+KINDS: tuple[type[Step], ...] = _all_kinds()
+BY_NUMBER: dict[int, type[Step]] = {cls.number: cls for cls in KINDS}
+
+
+def fields_of(cls: type[Step]) -> tuple[tuple[str, str], ...]:
+    """The wire fields of a kind, in order, as (name, type)."""
+    own = cls.__annotations__
+    return tuple((name, own[name].__metadata__[0]) for name in cls.__struct_fields__)

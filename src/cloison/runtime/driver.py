@@ -1,0 +1,311 @@
+"""The container driver: what the engine calls to start, watch and end a container.
+
+Every method names the instance by its id; nothing is remembered between calls, so any number of processes and
+threads may use a driver at once. Who may change an instance at this moment is decided by `RunDir.command`.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+
+from cloison.base.errors import Bug, Kernel, WrongState
+from cloison.kernel import cgroups, rtnetlink
+from cloison.plan.codec import decode, encode
+from cloison.plan.execute import compile_exec, compile_limits
+from cloison.plan.inputs import OverlayRoot, Places
+from cloison.plan.plan import Plan
+from cloison.plan.start import clone_flags, compile_start
+from cloison.plan.text import call
+from cloison.runtime import host, launcher, monitor
+from cloison.runtime.execution import Execution
+from cloison.runtime.failures import failure
+from cloison.runtime.rundir import Keeper, RunDir
+from cloison.runtime.seccomp import filter_for
+from cloison.spec.driver import ExecRequest, Observed, StartRequest, State, StepDone, Usage, Watch
+from cloison.spec.oci import Resources, Spec
+
+SIGKILL = 9
+KILL_TIMEOUT_S = 15.0  # the monitor itself gives its undo steps ten seconds each
+EXEC_FLAGS_OF_LATE = {"cgroup": 0x02000000, "time": 0x00000080}
+
+
+class ContainerDriver:
+    """Containers of this host, with their run directories below `run` and caches below `cache`."""
+
+    def __init__(self, run: str, cache: str) -> None:
+        self._run = run
+        self._cache = cache
+
+    def rundir(self, instance_id: str) -> RunDir:
+        """The run directory of an instance."""
+        return RunDir(self._run, instance_id)
+
+    @contextlib.contextmanager
+    def command(self, instance_id: str, doing: str, *, timeout_s: float | None = 0.0) -> Iterator[None]:
+        """Be the only command that changes this instance. Raises Busy."""
+        with self.rundir(instance_id).command(doing, timeout_s=timeout_s):
+            yield
+
+    # --- start -------------------------------------------------------------------------------------------
+
+    def plan_start(self, instance_id: str, request: StartRequest) -> Plan:
+        """The plan that `start` would run, with nothing touched."""
+        rundir = self.rundir(instance_id)
+        seccomp = request.spec.linux.seccomp
+        return compile_start(
+            f"start {request.name}",
+            request.spec,
+            root=OverlayRoot(request.root.lower, request.root.writable),
+            places=host.places(instance_id),
+            files=Places(
+                rundir.path, rundir.journal, rundir.socket, request.log, request.log_size_bytes, request.record
+            ),
+            host=host.limits(),
+            seccomp=filter_for(seccomp, self._cache) if seccomp is not None else b"",
+            writable=request.writable,
+            reboot=request.reboot,
+        )
+
+    def start(self, instance_id: str, request: StartRequest, watch: Watch | None = None) -> int:
+        """Start the instance; gives the pid of its init as the host sees it.
+
+        The caller holds `command`. Raises the errors of `failures`; then nothing is left of the attempt."""
+        plan = self.plan_start(instance_id, request)
+        rundir = self.rundir(instance_id)
+        journal = rundir.write_journal(encode(plan, verbose=watch is not None))
+        try:
+            started = launcher.launch(journal, name=f"cloison: {request.name}")
+        except BaseException:
+            os.unlink(rundir.journal)
+            rundir.sweep()
+            raise
+        finally:
+            os.close(journal)
+        with started:
+            return _outcome(started, plan, watch)
+
+    # --- watch -------------------------------------------------------------------------------------------
+
+    def observe(self, instance_id: str) -> Observed:
+        """What the instance is doing, from its journal's lock and its monitor: never from memory."""
+        match self.rundir(instance_id).keeper():
+            case Keeper.NONE:
+                return Observed(State.STOPPED)
+            case Keeper.DEAD:
+                return Observed(State.STUCK)
+            case _:
+                return self._observe_kept(instance_id)
+
+    def _observe_kept(self, instance_id: str) -> Observed:
+        try:
+            with self._monitor(instance_id) as connection:
+                status = connection.status()
+        except monitor.MonitorGone:
+            # Between journal and socket it starts; between the end of its init and that of the monitor it stops.
+            has_socket = os.path.exists(self.rundir(instance_id).socket)
+            return Observed(State.STOPPING if has_socket else State.STARTING)
+        if status.is_stopping:
+            return Observed(State.STOPPING, status.pid, status.monitor_pid)
+        is_frozen = cgroups.is_frozen(host.directories(host.places(instance_id)))
+        return Observed(State.FROZEN if is_frozen else State.RUNNING, status.pid, status.monitor_pid)
+
+    def usage(self, instance_id: str) -> Usage:
+        """What the instance's control groups have counted."""
+        counted = cgroups.usage(host.directories(host.places(instance_id)))
+        return Usage(counted.cpu_ns, counted.memory_bytes, counted.memory_peak_bytes, counted.processes)
+
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses of the host, which is what an instance on the host's network has."""
+        return rtnetlink.addresses()
+
+    def _monitor(self, instance_id: str) -> monitor.Connection:
+        return monitor.connect(self.rundir(instance_id).socket)
+
+    # --- end ---------------------------------------------------------------------------------------------
+
+    def signal(self, instance_id: str, number: int, *, is_stop: bool = False) -> None:
+        """Send the init a signal. Raises WrongState when nothing runs."""
+        with self._monitor(instance_id) as connection:
+            error = connection.signal(number, is_stop=is_stop)
+        if error:
+            raise Kernel(f"signal {number} could not be sent: {os.strerror(error)}")
+
+    def wait(self, instance_id: str, timeout_s: float | None = None) -> bool:
+        """Wait until the instance has ended and everything is taken back; False when that took too long."""
+        try:
+            with self._monitor(instance_id) as connection:
+                return connection.wait(timeout_s) is not None
+        except monitor.MonitorGone:
+            return self._wait_for_keeper(instance_id, timeout_s)
+
+    def _wait_for_keeper(self, instance_id: str, timeout_s: float | None) -> bool:
+        """A keeper without a socket is about to have one, or about to end: look again until it has ended."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while self.rundir(instance_id).keeper() is Keeper.ALIVE:
+            if deadline is not None and time.monotonic() >= deadline:
+                return False
+            time.sleep(0.005)
+            with contextlib.suppress(monitor.MonitorGone), self._monitor(instance_id) as connection:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                return connection.wait(left) is not None
+        return True
+
+    def request_stop(self, instance_id: str, number: int, timeout_s: float | None) -> bool:
+        """Ask the init to shut down and wait for it on the same connection; False when that took too long."""
+        with self._monitor(instance_id) as connection:
+            connection.signal(number, is_stop=True)
+            return connection.wait(timeout_s) is not None
+
+    def kill(self, instance_id: str) -> None:
+        """End every process of the instance now. Raises Kernel, naming those that cannot be killed."""
+        if self.request_stop(instance_id, SIGKILL, KILL_TIMEOUT_S):
+            return
+        places = host.places(instance_id)
+        left = cgroups.members(places[-1].outer) if places else ()
+        pids = ", ".join(str(pid) for pid in left) or "none to be seen"
+        raise Kernel(
+            f"it could not be ended within {KILL_TIMEOUT_S:.0f} s; processes left: {pids}",
+            hint="a process in uninterruptible sleep (state D) waits for a disk or a network file system",
+        )
+
+    def repair(self, instance_id: str) -> bool:
+        """Take back what a dead keeper left; True when there was something, False when there was nothing to do.
+
+        Raises Kernel when the kernel does not let go of something."""
+        rundir = self.rundir(instance_id)
+        journal = rundir.take_over()
+        if journal is None:
+            if rundir.keeper() is Keeper.NONE:
+                rundir.sweep()
+            return False
+        try:
+            self._undo(journal)
+        finally:
+            os.close(journal)
+        rundir.sweep()
+        return True
+
+    def _undo(self, journal: int) -> None:
+        os.lseek(journal, 0, os.SEEK_SET)
+        _steps, undo = decode(os.read(journal, os.fstat(journal).st_size))
+        failed: list[str] = []
+        with launcher.launch(journal, name="cloison: undo", mode="--undo") as running:
+            for report in running:
+                if report.type == launcher.UNDO_FAILED:
+                    failed.append(f"{call(undo[report.index][0])}: {os.strerror(report.errno)}")
+                elif report.type == launcher.UNDONE:
+                    break
+            else:
+                raise Kernel("the undo steps could not be run: the launcher died")
+        if failed:
+            raise Kernel("not everything could be taken back: " + "; ".join(failed), hint="try again later")
+
+    # --- inside ------------------------------------------------------------------------------------------
+
+    def plan_exec(self, instance_id: str, request: ExecRequest) -> Plan:
+        """The plan that `execute` would run, with nothing touched."""
+        spec = request.spec
+        seccomp = spec.linux.seccomp
+        return compile_exec(
+            f"exec in {request.name}",
+            request.process,
+            namespaces=_namespaces(spec),
+            is_privileged=not spec.linux.uid_mappings,
+            places=host.places(instance_id),
+            host=host.limits(),
+            seccomp=filter_for(seccomp, self._cache) if seccomp is not None else b"",
+            winsize=request.winsize,
+            argv0=request.argv0,
+        )
+
+    def execute(
+        self,
+        instance_id: str,
+        request: ExecRequest,
+        stdio: tuple[int, int, int] | tuple[()],
+        watch: Watch | None = None,
+    ) -> Execution:
+        """Run a command beside the init. `stdio` are its three streams where it has no terminal."""
+        plan = self.plan_exec(instance_id, request)
+        with self._monitor(instance_id) as connection:
+            pidfd = connection.pidfd()
+        plan_fd = -1
+        try:
+            plan_fd = launcher.plan_in_memory(plan, verbose=watch is not None)
+            started = launcher.launch(
+                plan_fd, name=f"cloison: {request.name}: {request.process.args[0]}", stdio=stdio, inherited=(pidfd,)
+            )
+        finally:
+            os.close(pidfd)
+            if plan_fd >= 0:
+                os.close(plan_fd)
+        return Execution.begin(started, plan, watch)
+
+    def console(self, instance_id: str) -> monitor.Connection:
+        """A connection to the instance's console. Raises WrongState when nothing runs."""
+        connection = self._monitor(instance_id)
+        connection.attach_console()
+        return connection
+
+    def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None:
+        """Change the limits of a running instance, all or none of them."""
+        places = host.places(instance_id)
+        present = {place.outer: "" for place in places}
+        plan = compile_limits(f"set limits of {name}", places, wanted, present)
+        files = [getattr(action.step, "path", "") for action in plan.actions]
+        found = {path: value for path in files if (value := cgroups.read(path)) is not None}
+        plan = compile_limits(f"set limits of {name}", places, wanted, found)
+        run(plan)
+
+
+def run(plan: Plan) -> None:
+    """Run a plan of host steps to its end. Raises the errors of `failures`; then it has been taken back."""
+    plan_fd = launcher.plan_in_memory(plan)
+    try:
+        with launcher.launch(plan_fd, name=f"cloison: {plan.title}") as running:
+            _outcome_of_host_steps(running, plan)
+    finally:
+        os.close(plan_fd)
+
+
+def _outcome_of_host_steps(running: launcher.Launch, plan: Plan) -> None:
+    failed: launcher.Report | None = None
+    for report in running:
+        if report.type == launcher.FAILED:
+            failed = report
+        elif report.type == launcher.INVALID:
+            raise launcher.refused(report, plan.title)
+    if failed is not None:
+        raise failure(plan, failed.index, failed.errno, failed.value)
+    if running.reap() != 0:
+        raise Bug(f"the launcher died in {plan.title!r} without a report")
+
+
+def _outcome(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:
+    failed: launcher.Report | None = None
+    for report in running:
+        if report.type == launcher.STARTED:
+            return report.value
+        if report.type == launcher.FAILED:
+            failed = report  # the launcher now runs the undo steps: wait for its last word
+        elif report.type == launcher.INVALID:
+            raise launcher.refused(report, plan.title)
+        elif watch is not None and report.type in (launcher.STEP, launcher.WARNING):
+            watch(step_done(plan, report))
+    if failed is not None:
+        raise failure(plan, failed.index, failed.errno, failed.value)
+    raise WrongState(
+        f"cannot {plan.title}: the launcher died before it could report", hint="`cloison repair` takes back what it did"
+    )
+
+
+def step_done(plan: Plan, report: launcher.Report) -> StepDone:
+    """A report of a step, with its text."""
+    warning = os.strerror(report.errno) if report.type == launcher.WARNING else ""
+    return StepDone(report.index, call(plan.actions[report.index].step), report.monotonic_ns, warning)
+
+
+def _namespaces(spec: Spec) -> int:
+    late = {namespace.type for namespace in spec.linux.namespaces}
+    return clone_flags(spec) | sum(flag for kind, flag in EXEC_FLAGS_OF_LATE.items() if kind in late)

@@ -1,0 +1,92 @@
+"""A command that runs inside an instance: its terminal, its end."""
+
+import contextlib
+import os
+import signal
+
+from cloison.base.errors import Kernel
+from cloison.plan.plan import Plan
+from cloison.plan.text import call
+from cloison.runtime import launcher
+from cloison.runtime.failures import failure
+from cloison.spec.driver import StepDone, Watch
+
+
+class Execution:
+    """A running command. A context manager: leaving it waits for the command to end.
+
+    `pid` is the command's as the host sees it; `terminal` the master of its terminal (owned by this object), or -1."""
+
+    def __init__(self, running: launcher.Launch, pid: int, terminal: int) -> None:
+        self._running = running
+        self.pid = pid
+        self.terminal = terminal
+        self._wait_status: int | None = None
+        try:
+            self._pidfd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            self._pidfd = -1  # it has ended already
+
+    @classmethod
+    def begin(cls, running: launcher.Launch, plan: Plan, watch: Watch | None) -> "Execution":
+        """Follow the launcher until the command runs. Raises the errors of `failures`."""
+        terminal = -1
+        try:
+            for report in running:
+                if report.type == launcher.STARTED:
+                    return cls(running, report.value, terminal)
+                if report.type == launcher.FD:
+                    terminal = report.fd
+                elif report.type == launcher.FAILED:
+                    raise failure(plan, report.index, report.errno, report.value)
+                elif report.type == launcher.INVALID:
+                    raise launcher.refused(report, plan.title)
+                elif watch is not None and report.type in (launcher.STEP, launcher.WARNING):
+                    warning = os.strerror(report.errno) if report.type == launcher.WARNING else ""
+                    watch(StepDone(report.index, call(plan.actions[report.index].step), report.monotonic_ns, warning))
+            raise Kernel(f"cannot {plan.title}: the launcher died before it could report")
+        except BaseException:
+            if terminal >= 0:
+                os.close(terminal)
+            running.__exit__()
+            raise
+
+    def __enter__(self) -> "Execution":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.terminal >= 0:
+            os.close(self.terminal)
+            self.terminal = -1
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+        self._running.__exit__()
+
+    def fileno(self) -> int:
+        """Readable when the command has ended."""
+        return self._running.fileno()
+
+    def wait(self, timeout_s: float | None = None) -> int:
+        """The command's exit code, 128+n when signal n ended it. Raises TimeoutError."""
+        if self._wait_status is None:
+            while (report := self._running.next(timeout_s)) is not None:
+                if report.type == launcher.EXITED:
+                    self._wait_status = report.value
+                    break
+            else:
+                self._wait_status = signal.SIGKILL  # its launcher was killed, and the command with it
+        return exit_code(self._wait_status)
+
+    def signal(self, number: int) -> None:
+        """Send the command a signal; one that has ended gets none."""
+        if self._pidfd >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._pidfd, number)
+
+
+def exit_code(wait_status: int) -> int:
+    """The exit code a shell gives: the payload's own, or 128+n for signal n."""
+    if os.WIFSIGNALED(wait_status):
+        return 128 + os.WTERMSIG(wait_status)
+    return os.WEXITSTATUS(wait_status)

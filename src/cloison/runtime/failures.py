@@ -1,0 +1,101 @@
+"""A failed step, in words: which step, for what, what the kernel said, and what to do about it.
+
+The launcher answers with numbers. Most errno values say enough with the step's own arguments; the table below
+re-words those that mislead.
+"""
+
+import errno
+import os
+import signal
+
+from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
+from cloison.plan.plan import Plan
+from cloison.plan.steps import Exec, Fsmount, MountSetattr, Step, Write
+from cloison.plan.text import call
+
+NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
+_CHECK = "`cloison check` says what this host lacks"
+
+
+class CannotExecute(Invalid):
+    """The payload's program is there and cannot be executed (exit code 126 of `exec` and `run`)."""
+
+    code = "cannot-execute"
+
+
+class ProgramNotFound(NotFound):
+    """The payload's program is not there (exit code 127 of `exec` and `run`)."""
+
+    code = "program-not-found"
+
+
+def failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
+    """The exception for step `index` of `plan`, refused with errno `error`."""
+    if not 0 <= index < len(plan.actions):
+        return Kernel(f"cannot {plan.title}: {_said(error)}")
+    step = plan.actions[index].step
+    problem = _failure(plan, index, error, value)
+    problem.facts |= {"step": index, "kind": step.kind, "errno": errno.errorcode.get(error, str(error))}
+    return problem
+
+
+def _failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
+    action = plan.actions[index]
+    if error == errno.ECHILD:
+        return Kernel(f"cannot {plan.title}: the new process died {_how(value)} at step {index} ({action.step.kind})")
+    if isinstance(action.step, Exec):
+        return _exec_failure(plan, action.step, error)
+    what = f"step {index}, {call(action.step)}: {_said(error)}"
+    sentence = f"cannot {plan.title}: {action.why or action.step.kind}: {what}"
+    if error in (errno.ENOSPC, errno.EDQUOT):
+        return NoSpace(sentence, hint="free some space, or enlarge the limit that was reached")
+    kind, hint = _known(action.step, error)
+    return kind(sentence, hint=hint)
+
+
+def _exec_failure(plan: Plan, step: Exec, error: int) -> CloisonError:
+    word = step.argv[0]
+    if error in NOT_FOUND:
+        searched = step.programs[0] if len(step.programs) == 1 else "PATH"
+        return ProgramNotFound(
+            f"cannot {plan.title}: {word!r} was not found inside ({searched})",
+            hint="the program, or the interpreter it names, is missing in the instance's file system",
+        )
+    return CannotExecute(
+        f"cannot {plan.title}: {word!r} cannot be executed: {_said(error)}",
+        hint="it needs execute permission and a format that this host runs",
+    )
+
+
+def _known(step: Step, error: int) -> tuple[type[CloisonError], str]:
+    """The class and the hint for what is known to go wrong."""
+    if isinstance(step, MountSetattr) and step.userns >= 0 and error in (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+        return Unsupported, (
+            "the file system below cloison's data directory cannot be id-mapped: use ext4, xfs or btrfs,"
+            " or give unprivileged operation up with security.privileged=true"
+        )
+    if isinstance(step, Fsmount) and error == errno.ENODEV:
+        return Unsupported, f"the kernel has no {step.fstype} file system; " + _CHECK
+    if isinstance(step, Fsmount) and step.fstype == "overlay" and error in (errno.EINVAL, errno.EPERM):
+        return Unsupported, "overlayfs cannot use these directories; " + _CHECK
+    if isinstance(step, Write) and error == errno.EBUSY and "memory" in step.path:
+        return Kernel, "more is in use than the new limit, and could not be reclaimed; choose a larger one"
+    if error in (errno.ENOSYS, errno.EOPNOTSUPP):
+        return Unsupported, _CHECK
+    if error in (errno.EPERM, errno.EACCES):
+        return Kernel, "run as root; " + _CHECK
+    return Kernel, ""
+
+
+def _said(error: int) -> str:
+    return f"{os.strerror(error)} ({errno.errorcode.get(error, error)})"
+
+
+def _how(wait_status: int) -> str:
+    if os.WIFSIGNALED(wait_status):
+        number = os.WTERMSIG(wait_status)
+        try:
+            return f"by {signal.Signals(number).name}"
+        except ValueError:
+            return f"by signal {number}"
+    return f"with exit code {os.WEXITSTATUS(wait_status)}"

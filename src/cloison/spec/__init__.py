@@ -1,0 +1,1 @@
+"""What is wanted: configuration, the OCI specification, driver protocols. Pure."""

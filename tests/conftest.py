@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,11 @@ BUILD = HERE.parent / "build"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="rewrite tests/golden/ with what the code says now")
+
+
+def pytest_configure() -> None:
+    if find_spec("cloison") is None:
+        raise pytest.UsageError("cloison is not installed here: run `make build`, then .venv/bin/python -m pytest")
 
 
 # --- markers: each answers with what is missing, or nothing ----------------------------------------------------------

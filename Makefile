@@ -30,6 +30,9 @@ lint: build packages-test ## The gate before a commit: style, types, layers, uni
 bench: build packages-run packages-bench ## Compare with the other engines, as far as they can be installed
 	@$(python) -m bench
 
+fuzz: build packages-test ## Fuzz the launcher's decoder for FUZZ_SECONDS (60)
+	@tools/fuzz.sh $(FUZZ_SECONDS)
+
 clean: ## As after a clone
 	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find src native tests bench -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true

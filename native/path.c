@@ -54,43 +54,66 @@ make(int parent, const char *name, enum create create, mode_t mode)
 			   RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
-/* Walk down `path`, which is cut at each slash in turn. Every prefix is
- * resolved from the root, so that links in it mean what they mean inside. */
+/* The longest prefix of `path` that exists, as a descriptor; *end is where it
+ * ends. Prefixes are resolved from the root, so that links in them mean what
+ * they mean inside. */
+static int
+open_prefix(int root, char *path, char **end)
+{
+	char *cut = *end;
+	int fd = -ENOENT;
+
+	while (fd == -ENOENT && cut > path) {
+		while (cut > path && *--cut != '/')
+			continue;
+		if (cut == path) {
+			fd = resolve(root, *path == '/' ? "/" : ".");
+			break;
+		}
+		*cut = '\0';
+		fd = resolve(root, path);
+		*cut = '/';
+	}
+	*end = cut;
+	return fd;
+}
+
+/* Up to what exists, and down again, making what is missing. */
 static int
 make_path(int root, char *path, enum create create, mode_t mode)
 {
-	int fd, parent = resolve(root, *path == '/' ? "/" : ".");
-	char *part, *end;
-	bool last;
+	char *part, *end = path + strlen(path);
+	int below, fd = open_prefix(root, path, &end);
+	bool last = false;
 
-	for (part = path; parent >= 0 && *part != '\0'; part = end + !last) {
+	while (fd >= 0 && !last) {
+		part = end + strspn(end, "/");
 		end = strchrnul(part, '/');
 		last = *end == '\0';
-		if (end == part)
-			continue;
 		*end = '\0';
-		fd = resolve(root, path);
-		if (fd == -ENOENT)
-			fd = make(parent, part, last ? create : CREATE_DIRECTORY,
-				  last ? mode : 0755);
+		below = make(fd, part, last ? create : CREATE_DIRECTORY,
+			     last ? mode : 0755);
 		if (!last)
 			*end = '/';
-		close(parent);
-		parent = fd;
+		close(fd);
+		fd = below;
 	}
-	return parent;
+	return fd;
 }
 
 int
 open_in_root(int root, const char *path, enum create create, mode_t mode)
 {
 	static char cut[PATH_MAX];
+	size_t length;
 	int fd = resolve(root, path);
 
 	if (fd != -ENOENT || create == CREATE_NOTHING)
 		return fd;
 	if (JOIN(cut, path) < 0)
 		return -ENAMETOOLONG;
+	for (length = strlen(cut); length > 1 && cut[length - 1] == '/'; )
+		cut[--length] = '\0';
 	return make_path(root, cut, create, mode);
 }
 

@@ -28,41 +28,53 @@ struct level {
 /* What is done to each cgroup; `name` is relative to `parent`. */
 typedef int visitor(int parent, const char *name, int dir);
 
-/* mkdir(2) with the parents. Another instance that ends at this moment may
- * remove a parent that it found empty (see `prune`): begin again. */
+/* Up to what exists, and down again: *slash, cut and put back. */
+static int
+make_parents(char *path, size_t length)
+{
+	int error = -ENOENT;
+	char *slash;
+
+	while (error == -ENOENT && (slash = strrchr(path, '/')) > path) {
+		*slash = '\0';
+		error = outcome(mkdir(path, 0755));
+	}
+	while ((error >= 0 || error == -EEXIST) && strlen(path) < length) {
+		path[strlen(path)] = '/';
+		error = outcome(mkdir(path, 0755));
+	}
+	return error;
+}
+
+/* mkdir(2). Another instance that ends at this moment may remove a parent that
+ * it found empty (see `prune`): then begin again. */
 int
 do_mkdir_cgroup(const struct arg_mkdir_cgroup *arg, UNUSED struct state *st)
 {
-	static char cut[PATH_MAX];
-	char *slash;
+	static char path[PATH_MAX];
+	int error = outcome(mkdir(arg->path, 0755));
 
-	for (int tries = 0; tries < MKDIR_TRIES; tries++) {
-		if (mkdir(arg->path, 0755) == 0 || errno == EEXIST)
-			return 0;
-		if (errno != ENOENT || JOIN(cut, arg->path) < 0)
-			return -errno;
-		for (slash = strchr(cut + 1, '/'); slash != NULL;
-		     slash = strchr(slash + 1, '/')) {
-			*slash = '\0';
-			mkdir(cut, 0755);
-			*slash = '/';
-		}
+	for (int i = 0; i < MKDIR_TRIES && error == -ENOENT; i++) {
+		if (JOIN(path, arg->path) < 0)
+			return -ENAMETOOLONG;
+		error = make_parents(path, strlen(path));
 	}
-	return -ENOENT;
+	return error == -EEXIST ? 0 : error;
 }
 
 static int
-attach(const char *path, uint64_t pid)
+attach(const char *path, const char *file, uint64_t pid)
 {
-	char digits[NUMBER_SIZE], file[PATH_MAX];
+	static char name[PATH_MAX];
+	char digits[NUMBER_SIZE];
 	const char *text = number_text(digits, pid, 10);
 	int error, fd;
 
-	if (JOIN(file, path, "/cgroup.procs") < 0)
+	if (JOIN(name, path, "/", file) < 0)
 		return -ENAMETOOLONG;
-	fd = open(file, O_WRONLY | O_CLOEXEC);
+	fd = sys_open(name, O_WRONLY);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	error = outcome(write(fd, text, strlen(text)));
 	close(fd);
 	return error;
@@ -73,14 +85,21 @@ do_attach_cgroup(const struct arg_attach_cgroup *arg, struct state *st)
 {
 	if (st->child == 0)
 		return -ESRCH;
-	return attach(arg->path, (uint64_t)st->child);
+	return attach(arg->path, "cgroup.procs", (uint64_t)st->child);
 }
 
-/* The kernel reads 0 as "the writer". */
+/* The kernel reads 0 as "the writer". In v1 a thread that moves itself, and
+ * not its process, is moved at once; every other move waits until no process
+ * is in the middle of a fork or an exit, which is an RCU grace period: about
+ * 10 ms, the most expensive thing that a start could do. With one thread the
+ * two are the same. A cgroup of v2 has no `tasks` (for it there is
+ * CLONE_INTO_CGROUP). */
 int
 do_attach_self(const struct arg_attach_self *arg, UNUSED struct state *st)
 {
-	return attach(arg->path, 0);
+	int error = attach(arg->path, "tasks", 0);
+
+	return error == -ENOENT ? attach(arg->path, "cgroup.procs", 0) : error;
 }
 
 /* --- the tree below a cgroup --------------------------------------------- */
@@ -123,9 +142,9 @@ visit_tree(const char *path, visitor *visit)
 	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 	int depth = 0, error = 0;
 
-	levels[0].fd = open(path, flags);
+	levels[0].fd = sys_open(path, flags);
 	if (levels[0].fd < 0)
-		return -errno;
+		return levels[0].fd;
 	while (depth >= 0) {
 		struct level *here = &levels[depth], *below = here + 1;
 
@@ -210,10 +229,10 @@ kill_visited(UNUSED int parent, UNUSED const char *name, int dir)
 static int
 kill_tree(const char *path)
 {
-	int error, dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int error, dir = sys_open(path, O_RDONLY | O_DIRECTORY);
 
 	if (dir < 0)
-		return -errno;
+		return dir;
 	error = write_into(dir, "cgroup.kill", "1");
 	close(dir);
 	if (error != -ENOENT)

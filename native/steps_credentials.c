@@ -6,20 +6,21 @@
 
 #include "launcher.h"
 
-#include <limits.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 
+#define GROUPS_MAX 65536	/* the kernel's NGROUPS_MAX, since Linux 2.6.4 */
+
 int
 do_setgroups(const struct arg_setgroups *arg, UNUSED struct state *st)
 {
-	static uint32_t groups[NGROUPS_MAX];
+	static uint32_t groups[GROUPS_MAX];
 	size_t count = 0;
 
 	for (char *const *text = arg->groups; *text != NULL; text++)
-		if (count == NGROUPS_MAX ||
+		if (count == GROUPS_MAX ||
 		    text_number(*text, &groups[count++]) < 0)
 			return -EINVAL;
 	return outcome(syscall(SYS_setgroups, count, groups));
@@ -37,20 +38,24 @@ do_setresuid(const struct arg_setresuid *arg, UNUSED struct state *st)
 	return outcome(syscall(SYS_setresuid, arg->uid, arg->uid, arg->uid));
 }
 
-/* The kernel says where the capabilities it knows end: with EINVAL. */
+/* The one that fails is looked at: it may be one that is gone already, or one
+ * beyond the last that this kernel knows. */
 int
 do_drop_bounding(const struct arg_drop_bounding *arg, UNUSED struct state *st)
 {
-	int has;
+	int error, has;
 
 	for (int cap = 0; cap < 64; cap++) {
+		if (((uint64_t)arg->keep >> cap & 1) != 0)
+			continue;
+		error = outcome(prctl(PR_CAPBSET_DROP, cap));
+		if (error >= 0)
+			continue;
 		has = prctl(PR_CAPBSET_READ, cap);
 		if (has < 0)
 			break;
-		if (has == 0 || ((uint64_t)arg->keep >> cap & 1) != 0)
-			continue;
-		if (prctl(PR_CAPBSET_DROP, cap) < 0)
-			return -errno;
+		if (has > 0)
+			return error;
 	}
 	return 0;
 }

@@ -6,23 +6,31 @@
 #include <signal.h>
 #include <sys/stat.h>
 
-/* A payload starts with no signal ignored or blocked, as execve(2) hands both
- * on: Python ignores SIGPIPE, and nohup(1) SIGHUP. CLONE_CLEAR_SIGHAND would
- * leave the ignored ones. And with nothing open above 2 (CVE-2024-21626): all
- * of ours are close-on-exec from birth, so this is for those that a later
- * kernel or libc may open for us. */
+/* rt_sigaction(2) itself, with what the kernel reads as SIG_DFL: libc hides
+ * the two signals that it uses for threads, and its posix_spawn(3) leaves them
+ * ignored. CLONE_CLEAR_SIGHAND would spare the loop, but not for ignored ones:
+ * Python ignores SIGPIPE, nohup(1) SIGHUP, and execve(2) hands that on. */
+static void
+reset_signals(void)
+{
+	static const uint64_t SIGACTION_DEFAULT[4], NO_SIGNALS;
+
+	for (int signo = 1; signo <= 64; signo++)
+		syscall(SYS_rt_sigaction, signo, SIGACTION_DEFAULT, NULL,
+			sizeof NO_SIGNALS);
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &NO_SIGNALS, NULL,
+		sizeof NO_SIGNALS);
+}
+
+/* Every descriptor of ours is close-on-exec from birth; close_range(2) is for
+ * those that a later libc or kernel may open for us (CVE-2024-21626). */
 void
 prepare_exec(struct state *st)
 {
-	sigset_t none;
-
 	if (st->prepared)
 		return;
 	st->prepared = true;
-	for (int signo = 1; signo < NSIG; signo++)
-		signal(signo, SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
+	reset_signals();
 	sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
 	umask(st->umask);
 }

@@ -20,6 +20,12 @@ do_open_tree(const struct arg_open_tree *arg, struct state *st)
 		tree = sys_open_tree(AT_FDCWD, arg->path, (unsigned)arg->flags);
 		return slot_fill(st, arg->out, tree);
 	}
+	/* The slot itself, which need not be a directory: a terminal's slave. */
+	if (arg->path[0] == '\0') {
+		tree = sys_open_tree(slot_fd(st, arg->root), "",
+				     (unsigned)arg->flags | AT_EMPTY_PATH);
+		return slot_fill(st, arg->out, tree);
+	}
 	at = open_in_root(slot_fd(st, arg->root), arg->path, CREATE_NOTHING, 0);
 	if (at < 0)
 		return at;

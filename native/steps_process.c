@@ -23,8 +23,10 @@ do_detach(UNUSED const struct arg_detach *arg, UNUSED struct state *st)
 		return pid;
 	if (pid > 0)
 		_exit(0);
-	null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	if (null < 0 || setsid() < 0 || chdir("/") < 0)
+	null = sys_open("/dev/null", O_RDWR);
+	if (null < 0)
+		return null;
+	if (setsid() < 0 || chdir("/") < 0)
 		return -errno;
 	for (int fd = 0; fd <= 2; fd++)
 		if (dup2(null, fd) < 0)
@@ -84,8 +86,7 @@ do_open_child_ns(const struct arg_open_child_ns *arg, struct state *st)
 		return -ESRCH;
 	if (error < 0)
 		return error;
-	return slot_fill(st, arg->out,
-			 outcome(open(path, O_RDONLY | O_CLOEXEC)));
+	return slot_fill(st, arg->out, sys_open(path, O_RDONLY));
 }
 
 int

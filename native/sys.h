@@ -33,6 +33,14 @@ outcome(long returned)
 	return returned < 0 ? -errno : (int)returned;
 }
 
+/* open(2), of what exists. Through openat(2), because musl's open(3) sets
+ * close-on-exec a second time, for the sake of kernels before 2.6.23. */
+static inline int
+sys_open(const char *path, int flags)
+{
+	return outcome(openat(AT_FDCWD, path, flags | O_CLOEXEC));
+}
+
 /* openat2(2), since Linux 5.6. */
 static inline int
 sys_openat2(int dir, const char *path, uint64_t flags, uint64_t resolve)

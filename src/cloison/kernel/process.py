@@ -105,13 +105,17 @@ def started(
     stderr: int = subprocess.STDOUT,
     keep_fds: tuple[int, ...] = (),
     grace_s: float = 2.0,
+    is_confined: bool = False,
 ) -> Iterator[Program]:
     """Start `argv` with its output on a pipe; when the block is left, whatever still runs of it is ended.
 
     `stderr` is a descriptor, and by default goes where the output goes. `keep_fds` stay open in the program.
-    Its group is sent SIGTERM, and SIGKILL `grace_s` seconds later (at once, if 0). umask is 022."""
+    Its group is sent SIGTERM, and SIGKILL `grace_s` seconds later (at once, if 0). umask is 022.
+
+    `is_confined`: in mount, PID, IPC and UTS namespaces of its own, which needs CAP_SYS_ADMIN and ends with the
+    caller's thread, however that ends. When the block is left, no process and no mount of it exists any more."""
     popen = subprocess.Popen(
-        argv,
+        _confined(argv) if is_confined else argv,
         env=env,
         stdin=stdin,
         stdout=subprocess.PIPE,
@@ -123,6 +127,8 @@ def started(
     try:
         yield Program(popen)
     finally:
+        if is_confined and popen.returncode is None and _end_namespace(popen.pid):
+            popen.wait()
         _end(popen, grace_s)
         for pipe in (popen.stdin, popen.stdout, popen.stderr):
             if pipe is not None:
@@ -131,31 +137,49 @@ def started(
 
 def _end(popen: subprocess.Popen[bytes], grace_s: float) -> None:
     """End the group of `popen`, whose number is safe until it is waited for, and wait."""
-    if popen.returncode is not None:
-        return
-    deadline = time.monotonic() + grace_s
-    if grace_s > 0:
+    if popen.returncode is None and grace_s > 0:
         os.killpg(popen.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            popen.wait(max(0.0, deadline - time.monotonic()))
+            popen.wait(grace_s)
     if popen.returncode is None:
         os.killpg(popen.pid, signal.SIGKILL)
         popen.wait()
 
 
+def _end_namespace(unshare: int) -> bool:
+    """Kill the init of the PID namespace that the child `unshare` has made; False on a kernel that hides it.
+
+    Not `unshare` itself: it waits for that init, which can only be waited for once all others in the namespace are
+    gone (pid_namespaces(7)). Were it killed, they would die as well, but at some later moment, busy in files that the
+    caller removes now. Source: proc_pid_task(5), `children`, since Linux 3.5."""
+    while not _is_over(unshare):
+        try:
+            with open(f"/proc/{unshare}/task/{unshare}/children") as file:
+                children = file.read().split()
+        except FileNotFoundError:
+            return False
+        if children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(children[0]), signal.SIGKILL)
+            return True
+        time.sleep(0.001)  # it has not forked yet, or its child has ended and it is about to
+    return True
+
+
+def _is_over(pid: int) -> bool:
+    """Whether the child `pid` has ended; it stays to be waited for. Source: waitid(2), WNOWAIT."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
 def dying_with_caller(argv: Sequence[str]) -> list[str]:
     """`argv`, so changed that the program gets SIGKILL when the thread that started it ends, however it ends.
 
-    Source: setpriv(1), `--pdeathsig`; prctl(2), PR_SET_PDEATHSIG. Its children are not included: see `confined`."""
+    Source: setpriv(1), `--pdeathsig`; prctl(2), PR_SET_PDEATHSIG. The program's own children are not included."""
     return [needed("setpriv", package="util-linux"), "--pdeathsig", "KILL", *argv]
 
 
-def confined(argv: Sequence[str]) -> list[str]:
-    """`argv` in mount, PID, IPC and UTS namespaces of its own, which end with the caller: no child, no mount is left.
-
-    Needs CAP_SYS_ADMIN. SIGTERM is not enough to end it, as its first process is an init: use `grace_s=0`.
-    Source: unshare(1), `--kill-child`."""
+def _confined(argv: Sequence[str]) -> list[str]:
+    """`argv` in namespaces that end with the caller. Source: unshare(1), `--kill-child`."""
     unshare = needed("unshare", package="util-linux")
-    return dying_with_caller(
-        [unshare, "--mount", "--pid", "--ipc", "--uts", "--mount-proc", "--fork", "--kill-child", "--", *argv]
-    )
+    namespaces = ("--mount", "--pid", "--ipc", "--uts", "--mount-proc", "--fork", "--kill-child")
+    return dying_with_caller([unshare, *namespaces, "--", *argv])

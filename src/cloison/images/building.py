@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from cloison.base.errors import Host, Remote
 from cloison.images.image import Image
 from cloison.images.store import ImageStore
 from cloison.kernel.locks import exclusive
@@ -65,10 +66,8 @@ def _build(
         if now is not None and (before is None or now.created != before.created or now.digest != before.digest):
             return now
         with full_disk_named(store.root), workspace(store.tmp_dir, store.lock_path) as work:
-            try:
+            with _log_kept(work.log, f"{store.root}/last-build.log"):
                 facts = recipe.build(request, work, progress)
-            finally:
-                _keep_log(work.log, f"{store.root}/last-build.log")
             layer = layers.measure(work.rootfs, lambda done: progress("measure", done, None))
             progress("store", 0, None)
             layers.settle(work.rootfs)
@@ -90,6 +89,15 @@ def _alone(path: str, progress: Progress) -> Iterator[None]:
             os.unlink(path)
 
 
-def _keep_log(log: str, kept: str) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.rename(log, kept)
+@contextlib.contextmanager
+def _log_kept(log: str, kept: str) -> Iterator[None]:
+    """Move the log of a build to where it stays, and say so where the build fails."""
+    try:
+        yield
+    except (Host, Remote) as failure:
+        if os.path.exists(log):
+            failure.hint = failure.hint or f"everything that was said is in {kept}"
+        raise
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(log, kept)

@@ -32,11 +32,10 @@ def pack(directory: str) -> Iterator[bytes]:
     owner = () if os.geteuid() == 0 else ("--owner=0", "--group=0")
     tar = process.needed("tar", package="tar")
     argv = [tar, "--create", "--file=-", f"--directory={directory}", *_FORM, *owner, "."]
+    env = {"LC_ALL": "C", "PATH": os.defpath}
     with (
-        open(os.path.dirname(directory) + "/tar.err", "w+b") as complaints,
-        process.started(
-            process.dying_with_caller(argv), stderr=complaints.fileno(), env={"LC_ALL": "C", "PATH": os.defpath}
-        ) as program,
+        open(os.memfd_create("complaints"), "w+b") as complaints,
+        process.started(process.dying_with_caller(argv), stderr=complaints.fileno(), env=env) as program,
     ):
         yield from program.chunks()
         if program.wait() != 0:

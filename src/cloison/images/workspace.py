@@ -24,6 +24,11 @@ class Workspace(msgspec.Struct, frozen=True):
     lock_fd: int
 
     @property
+    def store_root(self) -> str:
+        """The store that it belongs to."""
+        return os.path.dirname(os.path.dirname(self.path))
+
+    @property
     def rootfs(self) -> str:
         """Where the root filesystem is built."""
         return f"{self.path}/rootfs"

@@ -41,7 +41,7 @@ class Tiny:
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Tiny:
     template = Tiny()
     monkeypatch.setitem(sys.modules, "cloison.images.templates.tiny", template)
-    monkeypatch.setattr("cloison.images.templates._MODULES", ("tiny",))
+    monkeypatch.setattr("cloison.images.templates.registry._MODULES", ("tiny",))
     return template
 
 

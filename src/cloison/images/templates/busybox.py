@@ -13,8 +13,8 @@ from typing import Final
 
 from cloison.base.errors import Host, Invalid, Unsupported
 from cloison.images.architecture import host_architecture
-from cloison.images.files import full_disk_named
 from cloison.images.image import Facts
+from cloison.images.templates.laying import lay_over
 from cloison.images.templates.template import Option, Progress, Request, chosen
 from cloison.images.workspace import Workspace
 from cloison.kernel import process
@@ -27,24 +27,19 @@ OPTIONS: Final[tuple[Option, ...]] = ()
 _FILES = os.path.join(os.path.dirname(__file__), "busybox.root")
 _PACKAGE = "busybox-static"
 _DIRECTORIES = {
-    "bin": 0o755,
-    "sbin": 0o755,
-    "usr/bin": 0o755,
-    "usr/sbin": 0o755,
-    "usr/local/bin": 0o755,
-    "usr/local/sbin": 0o755,
     "dev": 0o755,
-    "proc": 0o555,
-    "sys": 0o555,
-    "run": 0o755,
-    "tmp": 0o1777,
-    "root": 0o700,
     "home": 0o755,
     "mnt": 0o755,
+    "proc": 0o555,
+    "root": 0o700,
+    "run": 0o755,
+    "sys": 0o555,
+    "tmp": 0o1777,
+    "usr/local/bin": 0o755,
+    "usr/local/sbin": 0o755,
     "var/log": 0o755,
     "var/tmp": 0o1777,
 }
-_PRIVATE = {"etc/shadow"}
 _PT_INTERP = 3  # elf(5): the program header that names a dynamic loader
 
 
@@ -67,9 +62,8 @@ def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
             f"{program} needs the libraries of this host", hint=f"apt-get install {_PACKAGE}", program=program
         )
     applets = _applets(program)
-    with full_disk_named(workspace.path):
-        _lay_out(workspace.rootfs, program, applets, progress)
-        _forget_times(workspace.rootfs)
+    _lay_out(workspace.rootfs, program, applets, progress)
+    _forget_this_host(workspace.rootfs)
     return Facts(
         names=request.names,
         os="busybox",
@@ -111,30 +105,24 @@ def _version(program: str) -> str:
 
 
 def _lay_out(rootfs: str, program: str, applets: tuple[str, ...], progress: Progress) -> None:
-    shutil.copytree(_FILES, rootfs, dirs_exist_ok=True, copy_function=_copy_text)
-    for directory, mode in _DIRECTORIES.items():
+    lay_over(_FILES, rootfs)
+    for directory in {*_DIRECTORIES, *map(os.path.dirname, applets)}:
         os.makedirs(f"{rootfs}/{directory}", exist_ok=True)
-        os.chmod(f"{rootfs}/{directory}", mode)
     shutil.copyfile(program, f"{rootfs}/bin/busybox")
     os.chmod(f"{rootfs}/bin/busybox", 0o755)
+    os.chmod(f"{rootfs}/etc/shadow", 0o640)
     for done, path in enumerate(applets):
-        os.makedirs(os.path.dirname(f"{rootfs}/{path}"), exist_ok=True)
         if path != "bin/busybox":
             os.symlink("/bin/busybox", f"{rootfs}/{path}")
         progress("install", done + 1, len(applets))
 
 
-def _copy_text(source: str, target: str) -> None:
-    """Copy a file of `busybox.root`; its mode follows from what it is, not from how it was installed here."""
-    shutil.copyfile(source, target)
-    with open(target, "rb") as file:
-        is_script = file.read(2) == b"#!"
-    os.chmod(target, 0o755 if is_script else 0o640 if target.endswith(tuple(_PRIVATE)) else 0o644)
+def _forget_this_host(rootfs: str) -> None:
+    """Give everything the time 0 and every directory its mode, whatever the umask.
 
-
-def _forget_times(rootfs: str) -> None:
-    """Give everything the time 0, the deepest first: a directory's time changes with its content."""
-    for directory, directories, files in os.walk(rootfs, topdown=False):
-        for name in (*directories, *files):
-            os.utime(os.path.join(directory, name), (0, 0), follow_symlinks=False)
-    os.utime(rootfs, (0, 0))
+    The deepest first: a directory's time changes with its content."""
+    for directory, _, files in os.walk(rootfs, topdown=False):
+        for name in files:
+            os.utime(f"{directory}/{name}", (0, 0), follow_symlinks=False)
+        os.chmod(directory, _DIRECTORIES.get(os.path.relpath(directory, rootfs), 0o755))
+        os.utime(directory, (0, 0))

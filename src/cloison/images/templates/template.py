@@ -60,7 +60,9 @@ class Template(Protocol):
 
     @staticmethod
     def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
-        """Fill `workspace.rootfs`, which is empty. Raises Unsupported, Denied, NoSpace, Remote, Host."""
+        """Fill `workspace.rootfs`, which is empty. Raises Unsupported, Denied, NoSpace, Remote, Host.
+
+        An OSError that says that the disk is full may pass: the caller makes NoSpace of it."""
 
 
 def chosen(template: str, known: tuple[Option, ...], options: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

@@ -1,0 +1,141 @@
+"""Debian as a system that boots: systemd, networking and apt, and little else; built by the distribution's own tools.
+
+mmdebstrap where it is installed, else debootstrap, both in namespaces of their own and as root. The archives are those
+that the tool chooses by itself, unless `mirror` names others. What the build says is in `last-build.log`.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from cloison.base.errors import Denied, Invalid
+from cloison.images.architecture import host_architecture
+from cloison.images.image import Facts
+from cloison.images.templates import debian_system, debian_tools
+from cloison.images.templates.template import Option, Progress, Request, chosen
+from cloison.images.workspace import Workspace
+
+NAME: Final = "debian"
+SUMMARY: Final = "Debian with systemd, networking and apt"
+OPTIONS: Final = (
+    Option("architecture", "other than this host's, such as arm64; needs QEMU's user emulation"),
+    Option("mirror", "addresses of archives, separated by commas; the tool's own choice is then not used"),
+    Option("packages", "names of more packages, separated by commas"),
+)
+
+_CODENAMES = {"12": "bookworm", "13": "trixie", "14": "forky", "11": "bullseye", "sid": "sid"}
+RELEASES: Final = tuple(_CODENAMES)
+_ALIASES = {"unstable": "sid"} | {codename: release for release, codename in _CODENAMES.items()}
+_ARCHITECTURES = ("amd64", "arm64", "armhf", "i386", "ppc64el", "riscv64", "s390x")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")  # Debian policy, 5.6.7
+_MIRROR = re.compile(r"https?://[\w.:/@~%+\[\]-]+", re.ASCII)
+
+# On top of Debian's "required" packages and apt. Nothing that these only recommend.
+_PACKAGES = (
+    "dbus",
+    "iproute2",
+    "iputils-ping",
+    "less",
+    "libpam-systemd",
+    "login",
+    "netbase",
+    "procps",
+    "systemd-sysv",
+)
+
+
+def resolve(release: str, options: Mapping[str, str]) -> Request:
+    """Number and code name of a release are the same. Raises Invalid, naming what is allowed."""
+    number = release if release in _CODENAMES else _ALIASES.get(release, "")
+    if not release:
+        number = RELEASES[0]
+    if not number:
+        raise Invalid(
+            f"there is no template for the Debian release {release!r}",
+            hint="there is " + ", ".join(f"{n} ({name})" if n != name else n for n, name in _CODENAMES.items()),
+            release=release,
+        )
+    values = dict(chosen(NAME, OPTIONS, options))
+    spelt = {
+        "architecture": _architecture(values.get("architecture", "")),
+        "mirror": ",".join(_mirrors(values.get("mirror", ""))),
+        "packages": ",".join(_more_packages(values.get("packages", ""))),
+    }
+    codename = _CODENAMES[number]
+    aliases = () if codename == number else (f"{NAME}/{codename}",)
+    return Request(NAME, number, chosen(NAME, OPTIONS, spelt), aliases)
+
+
+def _words(text: str) -> list[str]:
+    return text.replace(",", " ").split()
+
+
+def _architecture(name: str) -> str:
+    """The architecture to build for; "" for this host's."""
+    if name and name not in _ARCHITECTURES:
+        raise Invalid(
+            f"{name!r} is no architecture of Debian",
+            hint=f"there is {', '.join(_ARCHITECTURES)}",
+            option="architecture",
+        )
+    return "" if name == host_architecture() else name
+
+
+def _mirrors(text: str) -> list[str]:
+    for address in _words(text):
+        if not _MIRROR.fullmatch(address):
+            raise Invalid(
+                f"{address!r} is no address of an archive",
+                hint="it begins with http:// or https://",
+                option="mirror",
+            )
+    return _words(text)
+
+
+def _more_packages(text: str) -> list[str]:
+    for name in _words(text):
+        if not _PACKAGE.fullmatch(name):
+            raise Invalid(
+                f"{name!r} cannot be the name of a package",
+                hint="lower-case letters and digits, and + - . after the first",
+                option="packages",
+            )
+    return sorted(set(_words(text)) - set(_PACKAGES))
+
+
+def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
+    """Fill the root filesystem. Raises Denied, Unsupported, NoSpace, Remote, Host; Invalid for an unknown package."""
+    if os.geteuid() != 0:
+        raise Denied(
+            "only root can build a Debian image",
+            hint="build it as root, or use the template busybox, which anybody can build",
+        )
+    wish = debian_tools.Wish(
+        codename=_CODENAMES[request.release],
+        architecture=request.option("architecture"),
+        mirrors=tuple(_words(request.option("mirror"))),
+        packages=_packages_of(request),
+    )
+    debian_tools.bootstrap(wish, workspace, progress)
+    progress("tidy", 0, None)
+    debian_system.enable(workspace, ("systemd-networkd.service", "systemd-resolved.service"))
+    debian_system.tidy(workspace.rootfs)
+    return Facts(
+        names=request.names,
+        os=NAME,
+        release=request.release,
+        architecture=request.option("architecture", host_architecture()),
+        command=("/sbin/init",),
+        env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
+        stop_signal="SIGRTMIN+3",
+        template=NAME,
+        is_system=True,
+    )
+
+
+def _packages_of(request: Request) -> tuple[str, ...]:
+    """Everything that is asked for by name. systemd-resolved is a package of its own since Debian 12."""
+    resolved = () if request.release == "11" else ("systemd-resolved",)
+    certificates = ("ca-certificates",) if "https://" in request.option("mirror") else ()
+    return (*_PACKAGES, *resolved, *certificates, *_words(request.option("packages")))

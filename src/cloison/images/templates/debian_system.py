@@ -1,0 +1,69 @@
+"""What is changed in a Debian root filesystem after its installation. Everything of this host leaves it."""
+
+import os
+import shutil
+from glob import glob
+
+from cloison.base.errors import Host
+from cloison.images.templates import debian_tools
+from cloison.images.templates.laying import lay_over
+from cloison.images.workspace import Workspace
+from cloison.kernel import process
+
+_FILES = os.path.join(os.path.dirname(__file__), "debian.root")
+
+# The tools copy the host's name and resolver into the tree, write down how they reached the archives, and leave logs.
+_REMOVED = (
+    "etc/hostname",
+    "etc/.resolv.conf.systemd-resolved.bak",
+    "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+    "etc/ssh/ssh_host_*",
+    "var/cache/apt/*.bin",
+    "var/cache/apt/archives/*.deb",
+    "var/cache/debconf/*-old",
+    "var/cache/ldconfig/aux-cache",
+    "var/lib/apt/lists/*_*",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/random-seed",
+    "var/log/*.log",
+    "var/log/apt/*",
+    "debootstrap",
+)
+_EMPTIED = ("dev", "run", "tmp", "var/tmp")
+_STUB = "../run/systemd/resolve/stub-resolv.conf"
+
+
+def enable(workspace: Workspace, units: tuple[str, ...]) -> None:
+    """Have these units started at boot, by the system's own systemctl. Raises Host."""
+    systemctl = [process.needed("chroot", package="coreutils"), workspace.rootfs, "systemctl"]
+    said: list[str] = []
+    env = debian_tools.environment(workspace)
+    # Waiting for the network delays whoever asks for "online"; and there may be no network at all.
+    for words in (["enable", *units], ["disable", "systemd-networkd-wait-online.service"]):
+        if debian_tools.follow([*systemctl, *words], workspace, said.append, env) != 0:
+            raise Host(f"systemctl {words[0]} failed in the new root filesystem: {'; '.join(said[-2:])}")
+
+
+def tidy(rootfs: str) -> None:
+    """Remove what belongs to this host or to the installation, and add what a container needs."""
+    for pattern in _REMOVED:
+        for path in glob(f"{rootfs}/{pattern}"):
+            _remove(path)
+    for directory in _EMPTIED:
+        for entry in os.scandir(f"{rootfs}/{directory}"):
+            _remove(entry.path)
+    with open(f"{rootfs}/etc/machine-id", "w") as file:
+        os.fchmod(file.fileno(), 0o444)  # empty, not missing: each instance gets its own when it starts, machine-id(5)
+    if os.path.exists(f"{rootfs}/lib/systemd/systemd-resolved"):
+        if os.path.lexists(f"{rootfs}/etc/resolv.conf"):
+            os.unlink(f"{rootfs}/etc/resolv.conf")
+        os.symlink(_STUB, f"{rootfs}/etc/resolv.conf")
+    lay_over(_FILES, rootfs)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)

@@ -75,7 +75,8 @@ class ContainerDriver:
         rundir = self.rundir(instance_id)
         journal = rundir.write_journal(encode(plan, verbose=watch is not None))
         try:
-            started = launcher.launch(journal, name=f"cloison: {request.name}")
+            is_privileged = not request.spec.linux.uid_mappings
+            started = launcher.launch(journal, name=f"cloison: {request.name}", is_privileged=is_privileged)
         except BaseException:
             os.unlink(rundir.journal)
             rundir.sweep()
@@ -234,7 +235,11 @@ class ContainerDriver:
         try:
             plan_fd = launcher.plan_in_memory(plan, verbose=watch is not None)
             started = launcher.launch(
-                plan_fd, name=f"cloison: {request.name}: {request.process.args[0]}", stdio=stdio, inherited=(pidfd,)
+                plan_fd,
+                name=f"cloison: {request.name}: {request.process.args[0]}",
+                stdio=stdio,
+                inherited=(pidfd,),
+                is_privileged=not request.spec.linux.uid_mappings,
             )
         finally:
             os.close(pidfd)

@@ -22,6 +22,7 @@ from pathlib import PurePath
 import msgspec
 
 from cloison.base.errors import Bug, Unsupported
+from cloison.kernel.sealed import read_only
 from cloison.kernel.spawn import spawn
 from cloison.plan.codec import encode
 from cloison.plan.plan import Plan
@@ -103,11 +104,12 @@ def launch(
     mode: str = "",
     stdio: Sequence[int] = (),
     inherited: Sequence[int] = (),
-    executable: str = "",
+    is_privileged: bool = False,
 ) -> Launch:
     """Start the launcher with the encoded plan behind `plan_fd`; the caller keeps all its descriptors.
 
-    `stdio` are the payload's three streams; none stands for the null device."""
+    `stdio` are the payload's three streams; none stands for the null device. For a plan that enters a privileged
+    container the launcher is run from a read-only face of its file."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with contextlib.ExitStack() as stack:
         stack.callback(theirs.close)
@@ -116,8 +118,13 @@ def launch(
             stack.callback(os.close, null)
             stdio = (null, null, null)
         argv = [name, mode] if mode else [name]
+        executable = program()
+        if is_privileged:
+            sealed = read_only(executable)
+            stack.callback(os.close, sealed)
+            executable = f"/proc/self/fd/{sealed}"
         try:
-            pid = spawn(executable or program(), argv, environment(), [*stdio, plan_fd, theirs.fileno(), *inherited])
+            pid = spawn(executable, argv, environment(), [*stdio, plan_fd, theirs.fileno(), *inherited])
         except BaseException:
             ours.close()
             raise

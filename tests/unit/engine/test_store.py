@@ -1,0 +1,89 @@
+"""The state store: revisions, transactions, several threads and processes."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from cloison.engine.store import Store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(str(tmp_path / "state.db"))
+
+
+def test_a_value_comes_back_with_the_revision_that_wrote_it(store: Store) -> None:
+    with store.transaction() as changes:
+        changes.put("a", b"1")
+    first = store.get("a")
+    with store.transaction() as changes:
+        changes.put("a", b"2")
+    second = store.get("a")
+    assert first is not None
+    assert second is not None
+    assert (first.value, second.value) == (b"1", b"2")
+    assert second.revision > first.revision
+
+
+def test_an_exception_takes_the_whole_transaction_back(store: Store) -> None:
+    with pytest.raises(RuntimeError), store.transaction() as changes:
+        changes.put("a", b"1")
+        changes.record("x", "created")
+        raise RuntimeError
+    assert store.get("a") is None
+    assert store.events() == ()
+
+
+def test_a_list_holds_a_prefix_and_nothing_beside_it(store: Store) -> None:
+    with store.transaction() as changes:
+        for key in ("names/a", "names/b", "namesake", "name", "names0"):
+            changes.put(key, b"")
+    assert [entry.key for entry in store.list("names/")] == ["names/a", "names/b"]
+
+
+def test_deleting_what_is_not_there_is_no_error(store: Store) -> None:
+    with store.transaction() as changes:
+        changes.delete("nothing")
+    assert store.get("nothing") is None
+
+
+def test_events_come_in_order_and_can_be_had_of_one_subject(store: Store) -> None:
+    for subject, what in (("a", "created"), ("b", "created"), ("a", "started")):
+        store.record(subject, what)
+    assert [event.what for event in store.events("a")] == ["created", "started"]
+    last = store.events("a")[0].sequence
+    assert [event.subject for event in store.events(after=last)] == ["b", "a"]
+
+
+def test_a_second_opening_sees_what_the_first_wrote(tmp_path: Path) -> None:
+    path = str(tmp_path / "state.db")
+    Store(path).record("a", "created")
+    assert len(Store(path).events()) == 1
+
+
+def test_the_file_is_for_root_alone(store: Store, tmp_path: Path) -> None:
+    store.record("a", "created")
+    assert (tmp_path / "state.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_threads_that_count_together_lose_nothing(store: Store) -> None:
+    with store.transaction() as changes:
+        changes.put("n", b"0")
+
+    def count() -> None:
+        for _ in range(25):
+            with store.transaction() as changes:
+                entry = changes.get("n")
+                assert entry is not None
+                changes.put("n", str(int(entry.value) + 1).encode())
+        store.close()
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entry = store.get("n")
+    assert entry is not None
+    assert entry.value == b"100"

@@ -1,0 +1,59 @@
+"""A failed step becomes a sentence, a class and a hint."""
+
+import errno
+import signal
+
+import pytest
+
+from cloison.base.errors import CloisonError, Host, NoSpace, Unsupported
+from cloison.plan.steps import Exec, MountSetattr, Step
+from cloison.runtime.failures import CannotExecute, ProgramNotFound, failure
+from tests.unit.plan import worlds
+
+PLAN = worlds.start_plan()
+
+
+def first(kind: type[Step], **fields: object) -> int:
+    return next(
+        index
+        for index, action in enumerate(PLAN.actions)
+        if isinstance(action.step, kind) and all(getattr(action.step, n) == v for n, v in fields.items())
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "said"),
+    [
+        (errno.ENOENT, ProgramNotFound, "'/sbin/init' was not found inside"),
+        (errno.EACCES, CannotExecute, "cannot be executed"),
+        (errno.ENOEXEC, CannotExecute, "cannot be executed"),
+    ],
+)
+def test_exec_tells_not_found_from_not_executable(error: int, kind: type[CloisonError], said: str) -> None:
+    problem = failure(PLAN, first(Exec), error, 0)
+    assert type(problem) is kind
+    assert said in str(problem)
+
+
+def test_a_file_system_that_cannot_be_mapped_is_named_with_both_ways_out() -> None:
+    index = next(i for i, a in enumerate(PLAN.actions) if isinstance(a.step, MountSetattr) and a.step.userns >= 0)
+    problem = failure(PLAN, index, errno.EINVAL, 0)
+    assert isinstance(problem, Unsupported)
+    assert "security.privileged=true" in problem.hint
+
+
+def test_no_space_is_a_class_of_its_own() -> None:
+    assert isinstance(failure(PLAN, 1, errno.ENOSPC, 0), NoSpace)
+
+
+def test_a_process_that_died_is_told_with_its_signal() -> None:
+    problem = failure(PLAN, first(Exec), errno.ECHILD, int(signal.SIGKILL))
+    assert "died by SIGKILL" in str(problem)
+
+
+def test_every_step_can_fail_in_words() -> None:
+    for index, action in enumerate(PLAN.actions):
+        problem = failure(PLAN, index, errno.EPERM, 0)
+        assert isinstance(problem, Host | CannotExecute)
+        assert problem.facts["step"] == index
+        assert problem.facts["kind"] == action.step.kind

@@ -12,19 +12,20 @@ from typing import TYPE_CHECKING
 
 from cloison.base.errors import Busy, Denied, Exists, NotFound
 from cloison.base.ids import check_name, new_id
-from cloison.engine import records
-from cloison.engine.drivers import container_driver
+from cloison.engine import drivers, records
 from cloison.engine.instance import Instance
 from cloison.engine.layout import Layout, layout
 from cloison.engine.records import Record
 from cloison.engine.results import Repaired
 from cloison.engine.store import Event, Store
-from cloison.images import Image, ImageStore, obtain
+from cloison.images import Image as Image
+from cloison.images import ImageStore, obtain
 from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
+    from cloison.images.templates import Template
     from cloison.runtime.check import Finding
 
 Progress = Callable[[str, int, int | None], None]
@@ -39,7 +40,7 @@ class Engine:
         self.layout = where
         self.store = Store(where.store)
         self.images = ImageStore(where.images)
-        self.driver = container_driver(where)
+        self.driver = drivers.container_driver(where)
 
     # --- instances ---------------------------------------------------------------------------------------
 
@@ -80,7 +81,7 @@ class Engine:
                 return Instance(self, self._claim(image, name, wanted, instance_id))
             except BaseException:
                 overlay.remove(directory)
-                self.driver.rundir(instance_id).forget()
+                self.driver.forget(instance_id)
                 raise
 
     def _claim(self, image: Image, name: str, wanted: configuration.Config, instance_id: str) -> Record:
@@ -151,6 +152,12 @@ class Engine:
         """The image behind a name, a digest or `template[/release]`; built where it is missing, or with `rebuild`."""
         return obtain(self.images, reference, options=options, rebuild=rebuild, progress=progress)
 
+    def templates(self) -> "tuple[Template, ...]":
+        """What images can be built from, by name."""
+        from cloison.images.templates import templates
+
+        return templates()
+
     def remove_image(self, reference: str) -> Image:
         """Remove an image that no instance is made from. Raises NotFound, Busy."""
         image = self.images.find(reference)
@@ -167,9 +174,7 @@ class Engine:
 
     def check(self) -> "tuple[Finding, ...]":
         """What this host offers, what it lacks, and what to do about it."""
-        from cloison.runtime.check import check
-
-        return check(self.layout.data)
+        return drivers.check(self.layout)
 
     def repair(self) -> tuple[Repaired, ...]:
         """Take back everything that died halfway: of instances, of deletions, of image builds."""
@@ -199,7 +204,7 @@ class Engine:
                 if os.path.isdir(self.layout.instance(instance_id)):
                     overlay.remove(self.layout.instance(instance_id))
                     done.append(Repaired("files without an instance", instance_id))
-                self.driver.rundir(instance_id).forget()
+                self.driver.forget(instance_id)
         return done
 
     def command_line(self, *words: str) -> tuple[str, ...]:

@@ -1,0 +1,60 @@
+"""The entry point of `cloison`: run one command, say what went wrong, exit.
+
+This is the only module that exits, and it does so at once: what an interpreter tidies up on its way out is memory, and
+takes longer than the start of a container. For the same reason the garbage collector rests: a command is over before
+it would find anything.
+"""
+
+import gc
+
+gc.disable()
+
+import os  # noqa: E402
+import sys  # noqa: E402
+from typing import NoReturn  # noqa: E402
+
+COMPLETE_VARIABLE = "_CLOISON_COMPLETE"  # in which a shell's completion asks its question
+SIGINT, SIGPIPE = 2, 13
+
+
+def main() -> NoReturn:
+    """Run the command of `sys.argv` and exit with its code."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        code = code or 128 + SIGPIPE
+    os._exit(code)
+
+
+def run(words: list[str]) -> int:
+    """Run one command; gives its exit code. Every error ends here, in words on stderr."""
+    from cloison.cli.complaints import complain
+
+    try:
+        return _call(words)
+    except KeyboardInterrupt:
+        return 128 + SIGINT
+    except BrokenPipeError:
+        return 128 + SIGPIPE  # who read our output has heard enough
+    except Exception as problem:
+        return complain(problem)
+
+
+def _call(words: list[str]) -> int:
+    import click
+
+    from cloison.cli.group import cloison
+
+    if os.environ.get(COMPLETE_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cloison, {}, "cloison", COMPLETE_VARIABLE, os.environ[COMPLETE_VARIABLE])
+    try:
+        with cloison.make_context("cloison", words) as context:
+            return cloison.invoke(context) or 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.Abort:
+        return 128 + SIGINT

@@ -1,0 +1,80 @@
+"""One instance, as `cloison info` shows it to people. Pure."""
+
+from typing import TYPE_CHECKING
+
+from cloison.base.units import format_size
+from cloison.cli.table import listed
+
+if TYPE_CHECKING:
+    from cloison.engine.results import Info
+
+
+def portrait(info: "Info") -> str:
+    """Sections of names and values; a section without any is left out."""
+    sections = {
+        "": _identity(info),
+        "Processes": _processes(info),
+        "Files": _files(info),
+        "Network": [("network", info.network), ("addresses", ", ".join(info.addresses) or "none")],
+        "User ids": _ids(info),
+        "Configuration": [(key, value) for key, value in info.config.items()],
+    }
+    shown = [
+        (f"{title}\n" if title else f"{info.name}\n") + listed(pairs) for title, pairs in sections.items() if pairs
+    ]
+    return "".join(shown)
+
+
+def _identity(info: "Info") -> list[tuple[str, str]]:
+    pairs = [
+        ("state", info.state),
+        ("kind", f"{info.kind}, privileged" if info.privileged else info.kind),
+        ("image", info.image),
+        ("id", info.id),
+        ("created", info.created),
+        ("started", info.started or "never"),
+    ]
+    if info.exit is not None:
+        undo = f", {info.exit.undo_failed} things could not be taken back" if info.exit.undo_failed else ""
+        pairs.append(("last ended", f"{info.exit.ended}: {info.exit.reason}, code {info.exit.code}{undo}"))
+    return pairs
+
+
+def _processes(info: "Info") -> list[tuple[str, str]]:
+    usage, limits = info.usage, info.limits
+    pairs = [("init", f"pid {info.pid} of the host")] if info.pid else []
+    pairs += [("monitor", f"pid {info.monitor_pid}")] if info.monitor_pid else []
+    memory = _of(_size(usage.memory_bytes), _size(limits.memory_bytes))
+    peak = f", at most {_size(usage.memory_peak_bytes)} so far" if usage.memory_peak_bytes is not None else ""
+    pairs += [("memory", memory + peak)] if memory else []
+    cpu = "" if usage.cpu_ns is None else f"{usage.cpu_ns / 1e9:.3f} s"
+    pairs += [("CPU time", _of(cpu, f"{limits.cpus:g} CPUs" if limits.cpus else ""))] if cpu or limits.cpus else []
+    count = _of(_number(usage.processes), _number(limits.processes))
+    return pairs + ([("processes", count)] if count else [])
+
+
+def _files(info: "Info") -> list[tuple[str, str]]:
+    return [] if info.disk_bytes is None else [("own files", f"{format_size(info.disk_bytes)} besides the image's")]
+
+
+def _ids(info: "Info") -> list[tuple[str, str]]:
+    if not info.idmap:
+        return [("inside", "as on the host: root inside is root of the host")]
+    return [
+        (f"{part.guest} to {part.guest + part.count - 1}", f"{part.host} to {part.host + part.count - 1} of the host")
+        for part in info.idmap
+    ]
+
+
+def _of(used: str, limit: str) -> str:
+    if used and limit:
+        return f"{used} of {limit}"
+    return used or (f"limited to {limit}" if limit else "")
+
+
+def _size(size_bytes: int | None) -> str:
+    return "" if size_bytes is None else format_size(size_bytes)
+
+
+def _number(count: int | None) -> str:
+    return "" if count is None else str(count)

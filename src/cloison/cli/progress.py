@@ -1,0 +1,69 @@
+"""How far the building of an image is: a bar on a terminal, a line for each stage elsewhere. On stderr."""
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
+
+    from cloison.engine.engine import Progress
+
+WORDS = {
+    "wait": "waiting for another command that builds it",
+    "measure": "measuring",
+    "store": "storing",
+    "install": "installing",
+}
+
+
+def shown(doing: str) -> "Progress":
+    """A listener for one piece of work; `doing` says which. Nothing is imported or drawn before it hears something."""
+    return _Bar(doing).hear if sys.stderr.isatty() else _Lines(doing).hear
+
+
+class _Lines:
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._stage = ""
+
+    def hear(self, stage: str, _done: int, _total: int | None) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            sys.stderr.write(f"{self._doing}: {WORDS.get(stage, stage)}\n")
+            sys.stderr.flush()
+
+
+class _Bar:
+    """Drawn while it hears; the terminal is left clean, so that an error below it can be read."""
+
+    def __init__(self, doing: str) -> None:
+        self._doing = doing
+        self._bar: Bar | None = None
+        self._task: TaskID | None = None
+        self._stage = ""
+
+    def hear(self, stage: str, done: int, total: int | None) -> None:
+        bar = self._bar or self._begin()
+        if stage != self._stage:
+            if self._task is not None:
+                bar.remove_task(self._task)
+            self._stage = stage
+            self._task = bar.add_task(f"{self._doing}: {WORDS.get(stage, stage)}", total=total)
+        assert self._task is not None
+        bar.update(self._task, completed=done, total=total)
+
+    def _begin(self) -> "Bar":
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(show_speed=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._bar.start()
+        return self._bar

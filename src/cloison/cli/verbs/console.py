@@ -1,0 +1,19 @@
+"""`cloison console`."""
+
+import click
+
+from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.verb import Verb, name_argument
+
+
+@click.command(cls=Verb, examples=("cloison console web",))
+@name_argument
+@pass_invocation
+def command(invocation: Invocation, name: str) -> None:
+    """Use the console of an instance, as if sitting before it; Ctrl-a q leaves.
+
+    What it has shown lately is shown again first. Ctrl-a Ctrl-a sends one Ctrl-a.
+    """
+    instance = invocation.get(name)
+    invocation.note(f"Connected to the console of {instance.name}; Ctrl-a q leaves")
+    instance.console()

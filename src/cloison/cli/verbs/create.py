@@ -1,0 +1,106 @@
+"""`cloison create`, and the words that it shares with `launch`."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from cloison.base.errors import Invalid
+from cloison.cli import completing
+from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.verb import Verb
+
+F = TypeVar("F", bound=Callable[..., Any])
+SHORTCUTS = {"memory": "limits.memory", "cpus": "limits.cpus", "processes": "limits.processes"}
+_OPTIONS = (
+    click.argument("image", shell_complete=completing.images),
+    click.argument("name", default="", required=False),
+    click.option(
+        "-c",
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        shell_complete=completing.assignments,
+        help="Configure it; `cloison set --help` lists the keys.",
+    ),
+    click.option("-m", "--memory", metavar="SIZE", help="Short for --set limits.memory=SIZE."),
+    click.option("--cpus", metavar="COUNT", help="Short for --set limits.cpus=COUNT."),
+    click.option("--processes", metavar="COUNT", help="Short for --set limits.processes=COUNT."),
+    click.option(
+        "--network",
+        type=click.Choice(("none", "host")),
+        help="Loopback alone (the default), or the host's own network.",
+    ),
+    click.option("--privileged", is_flag=True, help="Root inside is root of the host."),
+    click.option(
+        "-o",
+        "--option",
+        "options",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Choose an option of the image's template; `cloison image templates` lists them.",
+    ),
+)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What is to be created."""
+
+    image: str
+    name: str
+    config: tuple[str, ...]
+    options: dict[str, str]
+
+
+def creating(function: F) -> F:
+    """Adds the words that say what to create."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def wanted(image: str, name: str, words: Mapping[str, Any]) -> Wanted:
+    """The options as the engine wants them; `--set` has the last word over its short forms."""
+    config = [f"{key}={words[option]}" for option, key in SHORTCUTS.items() if words[option] is not None]
+    if words["network"] is not None:
+        config.append(f"nics.eth0.type={words['network']}")
+    if words["privileged"]:
+        config.append("security.privileged=true")
+    return Wanted(image, name, (*config, *words["settings"]), dict(pairs(words["options"])))
+
+
+def pairs(options: Iterable[str]) -> Iterable[tuple[str, str]]:
+    """The options of a template, as name and value. Raises Invalid."""
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not equals:
+            raise Invalid(f"--option {option}: write NAME=VALUE", hint="`cloison image templates` lists the options")
+        yield key, value
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "cloison create debian/12 web",
+        "cloison create busybox --memory 64M --cpus 0.5",
+        "cloison create debian/12 web --set env.LANG=C.UTF-8 --network host",
+    ),
+)
+@creating
+@pass_invocation
+def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> None:
+    """Make an instance from an image, without starting it; print its name.
+
+    An image that is not there yet is built by its template. Without NAME it gets one.
+    """
+    order = wanted(image, name, words)
+    made = invocation.engine.create(
+        order.image,
+        order.name,
+        config=order.config,
+        options=order.options,
+        progress=invocation.progress(f"building {order.image}"),
+    )
+    click.echo(made.name)

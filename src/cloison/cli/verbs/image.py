@@ -1,0 +1,155 @@
+"""`cloison image`: the images that instances are made from."""
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cloison.base.units import format_size
+from cloison.cli.completing import images
+from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.table import aligned, listed
+from cloison.cli.verb import Verb, as_json
+from cloison.cli.verbs.create import pairs
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Image
+
+_image_argument = click.argument("image", shell_complete=images)
+
+
+@click.group("image")
+def command() -> None:
+    """Build, list and remove the images that instances are made from."""
+
+
+@command.command("ls", cls=Verb, examples=("cloison image ls", "cloison image ls --json"))
+@as_json
+@pass_invocation
+def _ls(invocation: Invocation, *, as_json: bool) -> None:
+    """List the images."""
+    found = invocation.engine.images.images()
+    if as_json:
+        _show_json(found)
+        return
+    header = ("NAME", "DIGEST", "SYSTEM", "ARCHITECTURE", "SIZE", "CREATED")
+    click.echo(aligned(header, [_row(image) for image in found], is_bold=sys.stdout.isatty()), nl=False)
+
+
+def _row(image: "Image") -> tuple[str, ...]:
+    return (
+        ", ".join(image.names) or "-",
+        image.digest.removeprefix("sha256:")[:12],
+        f"{image.os} {image.release}".strip(),
+        image.architecture,
+        format_size(image.size_bytes),
+        image.created,
+    )
+
+
+@command.command("info", cls=Verb, examples=("cloison image info debian/12",))
+@_image_argument
+@as_json
+@pass_invocation
+def _info(invocation: Invocation, image: str, *, as_json: bool) -> None:
+    """Show all there is to know about an image."""
+    found = invocation.engine.images.find(image)
+    if as_json:
+        _show_json(found)
+        return
+    rows = [
+        ("names", ", ".join(found.names) or "none"),
+        ("digest", found.digest),
+        ("system", f"{found.os} {found.release}".strip()),
+        ("architecture", found.architecture),
+        ("size", format_size(found.size_bytes)),
+        ("created", found.created),
+        ("template", found.template or "none"),
+        ("runs", " ".join(found.command)),
+        ("stops on", found.stop_signal),
+        *(("variable", variable) for variable in found.env),
+        *(("layer", layer) for layer in found.layers),
+    ]
+    click.echo(listed(rows, indent=""), nl=False)
+
+
+@command.command(
+    "build",
+    cls=Verb,
+    examples=("cloison image build debian/12", "cloison image build debian/13 --option packages=nginx,less"),
+)
+@_image_argument
+@click.option(
+    "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="Choose an option of the template."
+)
+@click.option("--rebuild/--keep", default=True, help="Build it again where it is there already (the default), or not.")
+@as_json
+@pass_invocation
+def _build(invocation: Invocation, image: str, options: tuple[str, ...], *, rebuild: bool, as_json: bool) -> None:
+    """Build an image by its template; print its name.
+
+    Instances that were made from an older build keep that.
+    """
+    progress = invocation.progress(f"building {image}")
+    built = invocation.engine.image(image, options=dict(pairs(options)), rebuild=rebuild, progress=progress)
+    if as_json:
+        _show_json(built)
+    else:
+        click.echo(built.names[0] if built.names else built.digest)
+
+
+@command.command("tag", cls=Verb, examples=("cloison image tag debian/12 golden",))
+@_image_argument
+@click.argument("name")
+@pass_invocation
+def _tag(invocation: Invocation, image: str, name: str) -> None:
+    """Give an image one more name."""
+    invocation.engine.images.tag(image, name)
+
+
+@command.command("rm", cls=Verb, examples=("cloison image rm debian/11",))
+@click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=images)
+@pass_invocation
+def _rm(invocation: Invocation, names: tuple[str, ...]) -> int:
+    """Remove images that no instance is made from."""
+    from cloison.cli.complaints import complain
+
+    codes = []
+    for name in names:
+        try:
+            invocation.engine.remove_image(name)
+        except Exception as problem:
+            codes.append(complain(problem))
+    return codes[0] if codes else 0
+
+
+@command.command("templates", cls=Verb, examples=("cloison image templates",))
+@as_json
+@pass_invocation
+def _templates(invocation: Invocation, *, as_json: bool) -> None:
+    """List what images can be built from, with their options."""
+    found = invocation.engine.templates()
+    if as_json:
+        _show_json(
+            [
+                {
+                    "name": one.NAME,
+                    "summary": one.SUMMARY,
+                    "releases": one.RELEASES,
+                    "options": {option.name: option.help for option in one.OPTIONS},
+                }
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        click.echo(f"{one.NAME}: {one.SUMMARY}")
+        if one.RELEASES:
+            click.echo(f"  releases: {', '.join(one.RELEASES)}")
+        click.echo(listed([(f"--option {option.name}=", option.help) for option in one.OPTIONS]), nl=False)
+
+
+def _show_json(value: Any) -> None:
+    import msgspec
+
+    click.echo(msgspec.json.format(msgspec.json.encode(value)))

@@ -1,0 +1,38 @@
+"""`cloison launch`."""
+
+from typing import Any
+
+import click
+
+from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.verb import Verb, verbose
+from cloison.cli.verbs.create import creating, wanted
+
+
+@click.command(
+    cls=Verb,
+    examples=(
+        "cloison launch debian/12 web",
+        "cloison launch busybox box --memory 64M --network host",
+        "cloison launch debian/12 web --set limits.cpus=1.5 --option packages=nginx",
+    ),
+)
+@creating
+@verbose
+@pass_invocation
+def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> None:
+    """Make an instance from an image and start it; print its name.
+
+    An image that is not there yet is built by its template. Without NAME it gets one. One that does not start is
+    deleted again.
+    """
+    order = wanted(image, name, words)
+    made = invocation.engine.launch(
+        order.image,
+        order.name,
+        config=order.config,
+        options=order.options,
+        progress=invocation.progress(f"building {order.image}"),
+        watch=invocation.watch(),
+    )
+    click.echo(made.name)

@@ -1,0 +1,19 @@
+"""`cloison restart`."""
+
+import click
+
+from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.verb import Verb, force_stop, names_argument, stop_timeout, verbose
+
+
+@click.command(cls=Verb, examples=("cloison restart web", "cloison restart -t 5s web"))
+@names_argument
+@stop_timeout
+@force_stop
+@verbose
+@pass_invocation
+def command(invocation: Invocation, names: tuple[str, ...], timeout_s: float | None, *, force: bool) -> int:
+    """Stop instances and start them again; one that is stopped is just started."""
+    return invocation.each(
+        names, lambda instance: instance.restart(timeout_s=timeout_s, force=force, watch=invocation.watch())
+    )

@@ -1,0 +1,41 @@
+"""`cloison set`."""
+
+import click
+
+from cloison.cli.completing import assignments
+from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.verb import Verb, name_argument
+
+
+class SetVerb(Verb):
+    """Its help lists all keys."""
+
+    def format_options(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        super().format_options(context, formatter)
+        from cloison.spec.config import KEYS
+
+        with formatter.section("Keys (those with a + are in force at once, the others from the next start on)"):
+            formatter.write_dl(
+                [(f"{key.name}{'+' * key.is_live}", f"{key.meaning}, such as {key.example}") for key in KEYS]
+            )
+
+
+@click.command(
+    cls=SetVerb,
+    examples=(
+        "cloison set web limits.memory=256M limits.cpus=1.5",
+        "cloison set web env.TZ=Europe/Paris",
+        "cloison set web limits.memory=          (back to the default)",
+    ),
+)
+@name_argument
+@click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...", shell_complete=assignments)
+@pass_invocation
+def command(invocation: Invocation, name: str, settings: tuple[str, ...]) -> None:
+    """Change the configuration of an instance: all of it or, with an error, nothing.
+
+    An empty value takes a key back to its default.
+    """
+    change = invocation.get(name).set(*settings)
+    if change.at_next_start and not invocation.is_quiet:
+        click.echo(f"at the next start of {name}: {', '.join(change.at_next_start)}")

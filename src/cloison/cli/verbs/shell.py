@@ -1,0 +1,14 @@
+"""`cloison shell`."""
+
+import click
+
+from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.verb import PayloadVerb, name_argument
+
+
+@click.command(cls=PayloadVerb, examples=("cloison shell web", "echo uptime | cloison shell web"))
+@name_argument
+@pass_invocation
+def command(invocation: Invocation, name: str) -> int:
+    """Open a login shell of root inside an instance; give its exit code."""
+    return invocation.get(name).shell()

@@ -1,0 +1,19 @@
+"""`cloison stop`."""
+
+import click
+
+from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.verb import Verb, force_stop, names_argument, stop_timeout
+
+
+@click.command(cls=Verb, examples=("cloison stop web", "cloison stop -t 2m db", "cloison stop -f web db"))
+@names_argument
+@stop_timeout
+@force_stop
+@pass_invocation
+def command(invocation: Invocation, names: tuple[str, ...], timeout_s: float | None, *, force: bool) -> int:
+    """Stop instances: ask each one's init to shut down, and wait for it.
+
+    What does not stop in time is killed. Several are stopped at the same time.
+    """
+    return invocation.each_at_once(names, lambda instance: instance.stop(timeout_s=timeout_s, force=force))

@@ -141,3 +141,11 @@ console_resize(uint32_t rows, uint32_t cols)
 
 	return master < 0 ? -ENOTTY : outcome(ioctl(master, TIOCSWINSZ, &size));
 }
+
+/* How much of the log a client has to read first, to miss nothing of what it
+ * is then sent, and to see nothing twice. */
+int32_t
+console_log_size(void)
+{
+	return (int32_t)(journal.size < INT32_MAX ? journal.size : INT32_MAX);
+}

@@ -15,8 +15,9 @@
  *	2 PIDFD		the reply carries a descriptor of init
  *	3 SIGNAL	number a; b = 1: a stop, after which a reboot is not obeyed
  *	4 WAIT		the reply comes when all is over; -EBUSY: not undone
- *	5 CONSOLE	from the reply on a stream: output as it comes; input as
- *			'd' and bytes, or 'w', rows (2), columns (2)
+ *	5 CONSOLE	its status is the size of the log; from then on a stream:
+ *			output as it comes; input as 'd' and bytes, or 'w', rows
+ *			(2), columns (2)
  *	6 RESIZE	a rows, b columns
  *
  * A client that asks for anything else gets -EINVAL and is closed; so is one
@@ -137,7 +138,9 @@ obey(unsigned source, const struct request *request)
 		result = polls[CONSOLE].fd == -1 ? -ENOTTY : 0;
 		if (result == 0)
 			states[source] = STREAMING;
+		init.status = console_log_size();
 		answer(source, result, -1);
+		init.status = 0;
 		return true;
 	case RESIZE:
 		answer(source, console_resize(request->a, request->b), -1);

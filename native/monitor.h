@@ -34,5 +34,6 @@ void console_give_input(const char *bytes, size_t size);
 bool console_has_input(void);
 void console_flush_input(void);
 int console_resize(uint32_t rows, uint32_t cols);
+int32_t console_log_size(void);
 
 #endif

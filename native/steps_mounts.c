@@ -14,22 +14,19 @@
 int
 do_open_tree(const struct arg_open_tree *arg, struct state *st)
 {
+	unsigned flags = (unsigned)arg->flags;
 	int at, tree;
 
-	if (arg->root < 0) {
-		tree = sys_open_tree(AT_FDCWD, arg->path, (unsigned)arg->flags);
-		return slot_fill(st, arg->out, tree);
-	}
-	/* The slot itself, which need not be a directory: a terminal's slave. */
-	if (arg->path[0] == '\0') {
-		tree = sys_open_tree(slot_fd(st, arg->root), "",
-				     (unsigned)arg->flags | AT_EMPTY_PATH);
+	/* The slot itself need not be a directory: a terminal's slave. */
+	if (arg->root < 0 || *arg->path == '\0') {
+		tree = sys_open_tree(slot_dir(st, arg->root), arg->path,
+				     flags | AT_EMPTY_PATH);
 		return slot_fill(st, arg->out, tree);
 	}
 	at = open_in_root(slot_fd(st, arg->root), arg->path, CREATE_NOTHING, 0);
 	if (at < 0)
 		return at;
-	tree = sys_open_tree(at, "", (unsigned)arg->flags | AT_EMPTY_PATH);
+	tree = sys_open_tree(at, "", flags | AT_EMPTY_PATH);
 	close(at);
 	return slot_fill(st, arg->out, tree);
 }

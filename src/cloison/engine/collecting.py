@@ -5,16 +5,13 @@ import os
 import selectors
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from cloison.engine.results import ExecResult
-
-if TYPE_CHECKING:
-    from cloison.runtime.execution import Execution
+from cloison.spec.driver import Running
 
 CHUNK = 65536
 SIGKILL = 9
-Run = Callable[[tuple[int, int, int]], "Execution"]
+Run = Callable[[tuple[int, int, int]], Running]
 
 
 def collect(run: Run, data: bytes, timeout_s: float | None) -> ExecResult:

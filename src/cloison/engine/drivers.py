@@ -1,9 +1,76 @@
-"""The one place that knows which driver carries which kind of instance. Each is imported when it is first needed."""
+"""What the engine asks of a driver, and the one place that knows which driver carries which kind of instance.
+
+The protocols are small, and each is declared or absent: a driver without a console says so by not having one. The
+values that pass between engine and driver are in `cloison.spec.driver`. Drivers are imported when first needed.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
 
 from cloison.engine.layout import Layout
-from cloison.runtime.driver import ContainerDriver
+from cloison.plan.plan import Plan
+from cloison.spec.driver import Account, ExecRequest, Observed, Running, StartRequest, Stdio, Usage, Watch
+from cloison.spec.oci import Resources
+
+if TYPE_CHECKING:
+    from cloison.runtime.check import Finding
 
 
-def container_driver(layout: Layout) -> ContainerDriver:
+class Lifecycle(Protocol):
+    """Start, watch and end an instance."""
+
+    def command(
+        self, instance_id: str, doing: str, *, timeout_s: float | None = 0.0
+    ) -> AbstractContextManager[None]: ...
+    def forget(self, instance_id: str) -> None: ...
+    def plan_start(self, instance_id: str, request: StartRequest) -> Plan: ...
+    def start(self, instance_id: str, request: StartRequest, watch: Watch | None = None) -> int: ...
+    def observe(self, instance_id: str) -> Observed: ...
+    def signal(self, instance_id: str, number: int, *, is_stop: bool = False) -> None: ...
+    def request_stop(self, instance_id: str, number: int, timeout_s: float | None) -> bool: ...
+    def wait(self, instance_id: str, timeout_s: float | None = None) -> bool: ...
+    def kill(self, instance_id: str) -> None: ...
+    def repair(self, instance_id: str) -> bool: ...
+
+
+class Exec(Protocol):
+    """Run commands beside the init."""
+
+    def account(self, pid: int, user: str) -> Account: ...
+    def plan_exec(self, instance_id: str, request: ExecRequest) -> Plan: ...
+    def execute(self, instance_id: str, request: ExecRequest, stdio: Stdio, watch: Watch | None = None) -> Running: ...
+    def run_here(self, run: Callable[[Stdio], Running], *, on_terminal: bool) -> int: ...
+
+
+class Console(Protocol):
+    """Show an instance's console on the caller's terminal."""
+
+    def window(self) -> tuple[int, int]: ...
+    def show_console(self, instance_id: str, log: str) -> None: ...
+
+
+class Stats(Protocol):
+    """Count what an instance uses, and bound it."""
+
+    def usage(self, instance_id: str) -> Usage: ...
+    def addresses(self) -> tuple[str, ...]: ...
+    def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None: ...
+
+
+class Driver(Lifecycle, Exec, Console, Stats, Protocol):
+    """All of them: what a container has."""
+
+
+def container_driver(layout: Layout) -> Driver:
     """The driver of containers for one installation."""
+    from cloison.runtime.driver import ContainerDriver
+
     return ContainerDriver(layout.run, layout.cache)
+
+
+def check(layout: Layout) -> "tuple[Finding, ...]":
+    """What this host offers to every driver."""
+    from cloison.runtime.check import check as check_host
+
+    return check_host(layout.data)

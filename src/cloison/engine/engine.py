@@ -25,8 +25,8 @@ from cloison.spec.driver import Watch
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
+    from cloison.engine.drivers import Finding
     from cloison.images.templates import Template
-    from cloison.runtime.check import Finding
 
 Progress = Callable[[str, int, int | None], None]
 NAME_WORDS = ("calm", "clear", "firm", "fine", "light", "plain", "quick", "quiet", "sharp", "snug", "solid", "warm")

@@ -20,13 +20,12 @@ from cloison.engine.records import Record
 from cloison.engine.results import Change, ExecResult, Info
 from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
-from cloison.spec.driver import ExecRequest, Observed, RootFiles, StartRequest, State, Watch
+from cloison.spec.driver import ExecRequest, Observed, RootFiles, Running, StartRequest, State, Stdio, Watch
 from cloison.spec.oci import Process, Spec, User
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
-    from cloison.runtime.execution import Execution
 
 LOCK_PATIENCE_S = 5.0
 KEPT_STATES = (State.STARTING, State.RUNNING, State.FROZEN, State.STOPPING)
@@ -216,7 +215,7 @@ class Instance:
                 records.release(changes, self._record)
                 changes.record(self.id, "deleted", self.name)
             overlay.remove(self.directory)
-            self._engine.driver.rundir(self.id).forget()
+            self._engine.driver.forget(self.id)
 
     # --- explain -----------------------------------------------------------------------------------------
 
@@ -254,14 +253,14 @@ class Instance:
         self,
         argv: Sequence[str],
         *,
-        stdio: tuple[int, int, int] | tuple[()] = (),
+        stdio: Stdio = (),
         tty: bool = False,
         env: Mapping[str, str] | None = None,
         cwd: str = "",
         user: str = "",
         winsize: tuple[int, int] = (24, 80),
         watch: Watch | None = None,
-    ) -> "Execution":
+    ) -> Running:
         """Start a command inside: on the descriptors `stdio`, or with `tty` on a terminal of the instance."""
         request = self._exec_request(argv, env=env, cwd=cwd, user=user, terminal=tty, winsize=winsize)
         return self._execute(request, stdio, watch)
@@ -277,45 +276,29 @@ class Instance:
         watch: Watch | None = None,
     ) -> int:
         """Run a command inside on the caller's own streams or terminal; gives its exit code. Main thread only."""
-        from cloison.runtime import relay
-
-        request = self._exec_request(
-            argv, env=env, cwd=cwd, user=user, terminal=tty, winsize=relay.window() if tty else (24, 80)
-        )
-        if not tty:
-            return relay.on_streams(lambda stdio: self._execute(request, stdio, watch))
-        with self._execute(request, (), watch) as execution:
-            return relay.on_terminal(execution)
+        driver = self._engine.driver
+        winsize = driver.window() if tty else (24, 80)
+        request = self._exec_request(argv, env=env, cwd=cwd, user=user, terminal=tty, winsize=winsize)
+        return driver.run_here(lambda stdio: self._execute(request, stdio, watch), on_terminal=tty)
 
     def shell(self) -> int:
         """A login shell of the instance's root on the caller's terminal; gives its exit code."""
-        from cloison.runtime import accounts, relay
-
-        root = accounts.account(self._expect_running("give a shell"), "root")
-        request = self._exec_request(
-            (root.shell,), cwd=root.home, terminal=os.isatty(0), winsize=relay.window(), user="0:0"
-        )
-        argv0 = "-" + root.shell.rsplit("/", 1)[-1]
-        process = msgspec.structs.replace(request.process, args=(root.shell,))
-        request = msgspec.structs.replace(request, process=process, argv0=argv0)
-        if not os.isatty(0):
-            return relay.on_streams(lambda stdio: self._execute(request, stdio))
-        with self._execute(request, ()) as execution:
-            return relay.on_terminal(execution)
+        driver = self._engine.driver
+        root = driver.account(self._expect_running("give a shell"), "root")
+        is_terminal = os.isatty(0) and os.isatty(1)
+        request = self._exec_request((root.shell,), cwd=root.home, terminal=is_terminal, winsize=driver.window())
+        request = msgspec.structs.replace(request, argv0="-" + root.shell.rsplit("/", 1)[-1])
+        return driver.run_here(lambda stdio: self._execute(request, stdio), on_terminal=is_terminal)
 
     def console(self) -> None:
         """Its console on the caller's terminal, until it ends or the user types Ctrl-a q."""
-        from cloison.runtime import relay
-
         self._expect_running("show its console")
-        with self._worded("show its console"), self._engine.driver.console(self.id) as connection:
-            relay.on_console(connection, _read(self._log())[-65536:])
+        with self._worded("show its console"):
+            self._engine.driver.show_console(self.id, self._log())
 
     # --- within ------------------------------------------------------------------------------------------
 
-    def _execute(
-        self, request: ExecRequest, stdio: tuple[int, int, int] | tuple[()], watch: Watch | None = None
-    ) -> "Execution":
+    def _execute(self, request: ExecRequest, stdio: Stdio, watch: Watch | None = None) -> Running:
         state = self.observe().state
         if state is State.FROZEN:
             raise WrongState(f"{self.name!r} is frozen: nothing can run inside", hint=f"cloison unfreeze {self.name}")
@@ -346,7 +329,7 @@ class Instance:
             try:
                 self.reload()
             except NotFound:
-                self._engine.driver.rundir(self.id).forget()
+                self._engine.driver.forget(self.id)
                 raise NotFound(f"the instance {self.name!r} has just been deleted", name=self.name) from None
             yield
 
@@ -423,10 +406,8 @@ class Instance:
         variables = dict(item.split("=", 1) for item in specification.environment(self._record))
         owner = User()
         variables |= {"HOME": "/root", "USER": "root"}
-        if user and user != "0:0":
-            from cloison.runtime import accounts
-
-            account = accounts.account(self._expect_running("run a command"), user)
+        if user:
+            account = self._engine.driver.account(self._expect_running("run a command"), user)
             owner = User(account.uid, account.gid, additional_gids=account.groups)
             variables |= {"HOME": account.home, "USER": account.name}
         if terminal:

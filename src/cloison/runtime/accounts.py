@@ -6,17 +6,7 @@ import msgspec
 
 from cloison.base.errors import Invalid
 from cloison.kernel import paths
-
-
-class Account(msgspec.Struct, frozen=True):
-    """A user of the instance; ids as seen inside."""
-
-    name: str
-    uid: int
-    gid: int
-    groups: tuple[int, ...] = ()
-    home: str = "/"
-    shell: str = "/bin/sh"
+from cloison.spec.driver import Account
 
 
 def account(pid: int, user: str) -> Account:

@@ -8,6 +8,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from cloison.base.errors import Bug, Kernel, WrongState
 from cloison.kernel import cgroups, rtnetlink
@@ -22,8 +23,11 @@ from cloison.runtime.execution import Execution
 from cloison.runtime.failures import failure
 from cloison.runtime.rundir import Keeper, RunDir
 from cloison.runtime.seccomp import filter_for
-from cloison.spec.driver import ExecRequest, Observed, StartRequest, State, StepDone, Usage, Watch
+from cloison.spec.driver import Account, ExecRequest, Observed, StartRequest, State, Stdio, StepDone, Usage, Watch
 from cloison.spec.oci import Resources, Spec
+
+if TYPE_CHECKING:
+    from cloison.runtime import relay
 
 SIGKILL = 9
 KILL_TIMEOUT_S = 15.0  # the monitor itself gives its undo steps ten seconds each
@@ -46,6 +50,10 @@ class ContainerDriver:
         """Be the only command that changes this instance. Raises Busy."""
         with self.rundir(instance_id).command(doing, timeout_s=timeout_s):
             yield
+
+    def forget(self, instance_id: str) -> None:
+        """Remove the lock's file; only by who holds `command`, when the instance is deleted."""
+        self.rundir(instance_id).forget()
 
     # --- start -------------------------------------------------------------------------------------------
 
@@ -224,7 +232,7 @@ class ContainerDriver:
         self,
         instance_id: str,
         request: ExecRequest,
-        stdio: tuple[int, int, int] | tuple[()],
+        stdio: Stdio,
         watch: Watch | None = None,
     ) -> Execution:
         """Run a command beside the init. `stdio` are its three streams where it has no terminal."""
@@ -247,11 +255,34 @@ class ContainerDriver:
                 os.close(plan_fd)
         return Execution.begin(started, plan, watch)
 
-    def console(self, instance_id: str) -> monitor.Connection:
-        """A connection to the instance's console. Raises WrongState when nothing runs."""
-        connection = self._monitor(instance_id)
-        connection.attach_console()
-        return connection
+    def run_here(self, run: "relay.Run", *, on_terminal: bool) -> int:
+        """Run a command on the caller's terminal or streams; gives its exit code. Main thread only."""
+        from cloison.runtime import relay
+
+        if not on_terminal:
+            return relay.on_streams(run)
+        with run(()) as execution:
+            return relay.on_terminal(execution)
+
+    def window(self) -> tuple[int, int]:
+        """(rows, columns) of the caller's terminal."""
+        from cloison.kernel import terminal
+
+        return terminal.size(0)
+
+    def account(self, pid: int, user: str) -> Account:
+        """A user of the instance whose init is `pid`. Raises Invalid."""
+        from cloison.runtime import accounts
+
+        return accounts.account(pid, user)
+
+    def show_console(self, instance_id: str, log: str) -> None:
+        """The console on the caller's terminal, what it has shown before first. Raises WrongState."""
+        from cloison.runtime import relay
+
+        with self._monitor(instance_id) as connection:
+            shown = connection.attach_console()
+            relay.on_console(connection, relay.tail(log, shown))
 
     def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None:
         """Change the limits of a running instance, all or none of them."""

@@ -1,8 +1,6 @@
 """What this host contributes to a plan: where an instance's control groups are, and what it may give away at all."""
 
-import os
-
-from cloison.kernel import cgroup_world, cgroups
+from cloison.kernel import capabilities, cgroup_world, cgroups
 from cloison.kernel.cgroup_world import CgroupWorld, Hierarchy
 from cloison.plan.inputs import CgroupPlace, HostLimits
 
@@ -49,10 +47,4 @@ def directories(of: tuple[CgroupPlace, ...]) -> tuple[tuple[int, tuple[str, ...]
 
 def limits() -> HostLimits:
     """The capabilities that this process could pass on: its bounding set."""
-    fd = os.open("/proc/self/status", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        status = os.read(fd, 1 << 14)
-    finally:
-        os.close(fd)
-    start = status.index(b"CapBnd:") + 7
-    return HostLimits(int(status[start : status.index(b"\n", start)], 16))
+    return HostLimits(capabilities.bounding())

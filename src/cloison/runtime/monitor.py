@@ -99,9 +99,13 @@ class Connection:
         """Set the console's size."""
         self._ask(RESIZE, rows, cols)
 
-    def attach_console(self) -> None:
-        """From here on this connection carries the console: `read`, `write`, `window`."""
-        self._ask(CONSOLE)
+    def attach_console(self) -> int:
+        """From here on this connection carries the console: `read`, `write`, `window`. Gives the size of the log at
+        this moment: what is shown next follows what was written until then."""
+        result, _state, _pid, size = self._ask(CONSOLE)
+        if result:
+            raise WrongState("it has no console", hint="its init runs without a terminal")
+        return size
 
     def read(self) -> bytes:
         """Console output; empty when the monitor has closed the connection."""

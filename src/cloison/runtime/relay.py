@@ -7,21 +7,17 @@ from collections.abc import Callable
 
 from cloison.kernel import terminal
 from cloison.kernel.terminal import Pump
-from cloison.runtime.execution import Execution
 from cloison.runtime.monitor import Connection, MonitorGone
+from cloison.spec.driver import Running, Stdio
 
 ESCAPE = b"\x01"  # Ctrl-a, as lxc-console and screen have it
 LEAVE = b"q"
+REPLAYED = 1 << 16
 
-Run = Callable[[tuple[int, int, int] | tuple[()]], Execution]
-
-
-def window() -> tuple[int, int]:
-    """(rows, columns) of the caller's terminal."""
-    return terminal.size(0)
+Run = Callable[[Stdio], Running]
 
 
-def on_terminal(execution: Execution) -> int:
+def on_terminal(execution: Running) -> int:
     """Run the terminal of `execution` on the caller's until it ends; gives the exit code."""
     master = execution.terminal
     with (
@@ -62,7 +58,7 @@ def on_streams(run: Run) -> int:
             return _wait(execution, feed + show, show)
 
 
-def _wait(execution: Execution, pumps: list[Pump], drain: list[Pump]) -> int:
+def _wait(execution: Running, pumps: list[Pump], drain: list[Pump]) -> int:
     with terminal.forwarding(execution.signal):
         if pumps:
             terminal.pump_until(pumps, execution.fileno(), drain=drain)
@@ -107,6 +103,16 @@ def on_console(connection: Connection, past: bytes) -> None:
                     connection.write(typed)
                 if leaves:
                     return
+
+
+def tail(log: str, size: int) -> bytes:
+    """The last of what a console showed before its log had `size` bytes."""
+    try:
+        with open(log, "rb") as file:
+            file.seek(max(0, size - REPLAYED))
+            return file.read(min(size, REPLAYED))
+    except FileNotFoundError:
+        return b""
 
 
 def unescape(typed: bytes, *, is_escaped: bool) -> tuple[bytes, bool, bool]:

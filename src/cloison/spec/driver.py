@@ -1,6 +1,6 @@
-"""What a driver of instances offers to the engine: small protocols, each declared or absent.
+"""What passes between the engine and a driver of instances. Pure.
 
-`runtime` is the driver of containers. The values here are what passes between engine and driver. Pure.
+The protocols that a driver offers stand in `cloison.engine.drivers`, since they speak of plans.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from cloison.spec.oci import Process, Resources, Spec
+from cloison.spec.oci import Process, Spec
 
 
 class State(StrEnum):
@@ -53,6 +53,17 @@ class ExecRequest(msgspec.Struct, frozen=True):
     argv0: str = ""  # what the program sees as its own name, where that differs from args[0]
 
 
+class Account(msgspec.Struct, frozen=True):
+    """A user of an instance; ids as seen inside."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...] = ()
+    home: str = "/"
+    shell: str = "/bin/sh"
+
+
 class Observed(msgspec.Struct, frozen=True):
     """What can be seen of an instance now; pids as the host sees them, 0 where there is no such process."""
 
@@ -91,20 +102,18 @@ class StepDone(msgspec.Struct, frozen=True):
 Watch = Callable[[StepDone], None]
 
 
-class Lifecycle(Protocol):
-    """Start, watch and end an instance."""
-
-    def start(self, instance_id: str, request: StartRequest, watch: Watch | None = None) -> int: ...
-    def explain_start(self, instance_id: str, request: StartRequest) -> object: ...
-    def observe(self, instance_id: str) -> Observed: ...
-    def signal(self, instance_id: str, number: int, *, is_stop: bool = False) -> None: ...
-    def wait(self, instance_id: str, timeout_s: float | None = None) -> bool: ...
-    def kill(self, instance_id: str) -> None: ...
-    def repair(self, instance_id: str) -> bool: ...
+Stdio = tuple[int, int, int] | tuple[()]
 
 
-class Stats(Protocol):
-    """Count what an instance uses, and bound it."""
+class Running(Protocol):
+    """A command that runs inside an instance; a context manager that waits for its end."""
 
-    def usage(self, instance_id: str) -> Usage: ...
-    def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def terminal(self) -> int: ...
+    def __enter__(self) -> "Running": ...
+    def __exit__(self, *_: object) -> None: ...
+    def fileno(self) -> int: ...
+    def wait(self, timeout_s: float | None = None) -> int: ...
+    def signal(self, number: int) -> None: ...

@@ -18,8 +18,7 @@ from cloison.engine.layout import Layout, layout
 from cloison.engine.records import Record
 from cloison.engine.results import Repaired
 from cloison.engine.store import Event, Store
-from cloison.images import Image as Image
-from cloison.images import ImageStore, obtain
+from cloison.images import Image, ImageStore, obtain
 from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
 from cloison.storage import overlay

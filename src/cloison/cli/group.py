@@ -53,7 +53,7 @@ class LazyGroup(click.Group):
 
     def _summary(self, context: click.Context, name: str) -> str:
         command = self.get_command(context, name)
-        return command.get_short_help_str(limit=70) if command else ""
+        return command.get_short_help_str(limit=80) if command else ""
 
 
 def _nearest(word: str) -> str:

@@ -1,11 +1,32 @@
-"""Aligned text. Pure.
+"""Aligned text and colours. Pure, but for the question whether a stream shows colours.
 
 Plain enough for a pipe, and drawn without rich, whose import takes longer than everything else in `ls`.
 """
 
+import os
 from collections.abc import Sequence
+from enum import StrEnum
+from typing import TextIO
 
-BOLD, PLAIN = "\x1b[1m", "\x1b[0m"
+
+class Ink(StrEnum):
+    """What begins a colour on a terminal. Source: ECMA-48, "SGR"."""
+
+    BOLD = "\x1b[1m"
+    RED = "\x1b[31m"
+    GREEN = "\x1b[32m"
+    YELLOW = "\x1b[33m"
+    PLAIN = "\x1b[0m"
+
+
+def shows_colours(stream: TextIO) -> bool:
+    """Whether it is a terminal whose user has nothing against colours (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def painted(text: str, ink: Ink | None) -> str:
+    """The text in that colour; as it is for None."""
+    return f"{ink}{text}{Ink.PLAIN}" if ink else text
 
 
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, is_bold: bool = False) -> str:
@@ -13,8 +34,7 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, is_bold: bo
     lines = [header, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    if is_bold:
-        texts[0] = f"{BOLD}{texts[0]}{PLAIN}"
+    texts[0] = painted(texts[0], Ink.BOLD if is_bold else None)
     return "".join(f"{text}\n" for text in texts)
 
 

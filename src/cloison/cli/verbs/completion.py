@@ -18,7 +18,7 @@ from cloison.cli.verb import Verb
 @click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 @click.pass_context
 def command(context: click.Context, shell: str) -> None:
-    """Print what makes a shell complete commands, instances, images and keys."""
+    """Print what makes a shell complete names and keys."""
     kind = get_completion_class(shell)
     assert kind is not None, shell
     click.echo(kind(context.find_root().command, {}, "cloison", COMPLETE_VARIABLE).source())

@@ -10,7 +10,7 @@ from cloison.cli.verb import Verb, name_argument
 @name_argument
 @pass_invocation
 def command(invocation: Invocation, name: str) -> None:
-    """Use the console of an instance, as if sitting before it; Ctrl-a q leaves.
+    """Use the console of an instance; Ctrl-a q leaves.
 
     What it has shown lately is shown again first. Ctrl-a Ctrl-a sends one Ctrl-a.
     """

@@ -91,9 +91,9 @@ def pairs(options: Iterable[str]) -> Iterable[tuple[str, str]]:
 @creating
 @pass_invocation
 def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> None:
-    """Make an instance from an image, without starting it; print its name.
+    """Make an instance from an image; print its name.
 
-    An image that is not there yet is built by its template. Without NAME it gets one.
+    It is not started. An image that is not there yet is built by its template. Without NAME it gets one.
     """
     order = wanted(image, name, words)
     made = invocation.engine.create(

@@ -7,7 +7,7 @@ import click
 
 from cloison.cli.completing import instances
 from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.table import aligned
+from cloison.cli.table import aligned, shows_colours
 from cloison.cli.verb import Verb, as_json
 
 HEADER = ("TIME", "INSTANCE", "EVENT", "DETAIL")
@@ -19,7 +19,9 @@ HEADER = ("TIME", "INSTANCE", "EVENT", "DETAIL")
 @as_json
 @pass_invocation
 def command(invocation: Invocation, name: str, lines: int | None, *, as_json: bool) -> None:
-    """List what happened to an instance, or to all, oldest first."""
+    """List what happened, oldest first.
+
+    To the instance NAME, or to all."""
     engine = invocation.engine
     events = engine.events(engine.get(name).id if name else "")
     events = events[-lines:] if lines else events
@@ -38,4 +40,4 @@ def command(invocation: Invocation, name: str, lines: int | None, *, as_json: bo
         )
         for event in events
     ]
-    click.echo(aligned(HEADER, rows, is_bold=sys.stdout.isatty()), nl=False)
+    click.echo(aligned(HEADER, rows, is_bold=shows_colours(sys.stdout)), nl=False)

@@ -49,7 +49,7 @@ def options_first(words: list[str]) -> list[str]:
 @click.argument("words", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 @pass_invocation
 def command(invocation: Invocation, /, name: str, words: tuple[str, ...], **options: Any) -> int:
-    """Run a command inside an instance, on this terminal or these streams; give its exit code.
+    """Run a command inside an instance, on these streams.
 
     It gets a terminal when standard input and output are terminals. The exit code is 128+n for signal n, and where
     there is none: 127 when the command is not there, 126 when it cannot be executed, 125 when cloison failed.

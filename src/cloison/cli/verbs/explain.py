@@ -17,9 +17,9 @@ from cloison.cli.verb import Verb, as_json
 @click.argument("words", nargs=-1, required=True, metavar="[exec] NAME [-- COMMAND...]", shell_complete=instances)
 @pass_invocation
 def command(invocation: Invocation, words: tuple[str, ...], *, as_json: bool) -> None:
-    """Show every step of a start, or of an exec, in its order; nothing is touched.
+    """Show every step of a start, or of an exec, in its order.
 
-    Each step is one operation of the kernel, with the page that documents it. At the end stand the steps that take
+    Nothing is touched. Each step is one operation of the kernel, with the page that documents it. At the end stand the steps that take
     everything back, whatever happens.
     """
     import msgspec

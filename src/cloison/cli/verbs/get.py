@@ -14,7 +14,7 @@ from cloison.cli.verb import Verb, as_json, name_argument
 @as_json
 @pass_invocation
 def command(invocation: Invocation, name: str, key: str, *, as_json: bool) -> None:
-    """Show one key of an instance's configuration, or all that are set.
+    """Show one key of a configuration, or all that are set.
 
     A key that is not set shows as its default, or as nothing. `cloison set --help` lists the keys.
     """

@@ -8,19 +8,19 @@ import click
 from cloison.base.units import format_size
 from cloison.cli.completing import images
 from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.table import aligned, listed
+from cloison.cli.table import aligned, listed, shows_colours
 from cloison.cli.verb import Verb, as_json
 from cloison.cli.verbs.create import pairs
 
 if TYPE_CHECKING:
-    from cloison.engine.engine import Image
+    from cloison import Image
 
 _image_argument = click.argument("image", shell_complete=images)
 
 
 @click.group("image")
 def command() -> None:
-    """Build, list and remove the images that instances are made from."""
+    """Build, list, tag and remove images."""
 
 
 @command.command("ls", cls=Verb, examples=("cloison image ls", "cloison image ls --json"))
@@ -33,7 +33,7 @@ def _ls(invocation: Invocation, *, as_json: bool) -> None:
         _show_json(found)
         return
     header = ("NAME", "DIGEST", "SYSTEM", "ARCHITECTURE", "SIZE", "CREATED")
-    click.echo(aligned(header, [_row(image) for image in found], is_bold=sys.stdout.isatty()), nl=False)
+    click.echo(aligned(header, [_row(image) for image in found], is_bold=shows_colours(sys.stdout)), nl=False)
 
 
 def _row(image: "Image") -> tuple[str, ...]:

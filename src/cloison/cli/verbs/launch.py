@@ -21,7 +21,7 @@ from cloison.cli.verbs.create import creating, wanted
 @verbose
 @pass_invocation
 def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> None:
-    """Make an instance from an image and start it; print its name.
+    """Make an instance from an image, and start it; print its name.
 
     An image that is not there yet is built by its template. Without NAME it gets one. One that does not start is
     deleted again.

@@ -8,7 +8,7 @@ import click
 from cloison.base.errors import NotFound
 from cloison.base.units import format_size
 from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.table import aligned
+from cloison.cli.table import aligned, shows_colours
 from cloison.cli.verb import Verb, as_json
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def command(invocation: Invocation, *, running: bool, names_only: bool, as_json:
     elif names_only:
         click.echo("".join(f"{info.name}\n" for info in found), nl=False)
     else:
-        click.echo(aligned(HEADER, [_row(info) for info in found], is_bold=sys.stdout.isatty()), nl=False)
+        click.echo(aligned(HEADER, [_row(info) for info in found], is_bold=shows_colours(sys.stdout)), nl=False)
 
 
 def _infos(invocation: Invocation) -> "list[Info]":

@@ -13,7 +13,9 @@ from cloison.cli.verb import Verb, as_json
 @as_json
 @pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...], *, as_json: bool) -> int:
-    """Take back what died halfway: of the instances named, or of everything there is."""
+    """Take back what died halfway.
+
+    Of the instances that are named, or of everything there is: instances, deletions, image builds."""
     code, done = 0, []
     if names:
         code = invocation.each(names, lambda instance: done.append(instance.name) if instance.repair() else None)

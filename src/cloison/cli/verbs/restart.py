@@ -13,7 +13,9 @@ from cloison.cli.verb import Verb, force_stop, names_argument, stop_timeout, ver
 @verbose
 @pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...], timeout_s: float | None, *, force: bool) -> int:
-    """Stop instances and start them again; one that is stopped is just started."""
+    """Stop instances and start them again.
+
+    One that is stopped already is just started."""
     return invocation.each(
         names, lambda instance: instance.restart(timeout_s=timeout_s, force=force, watch=invocation.watch())
     )

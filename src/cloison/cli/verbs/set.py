@@ -32,9 +32,9 @@ class SetVerb(Verb):
 @click.argument("settings", nargs=-1, required=True, metavar="KEY=VALUE...", shell_complete=assignments)
 @pass_invocation
 def command(invocation: Invocation, name: str, settings: tuple[str, ...]) -> None:
-    """Change the configuration of an instance: all of it or, with an error, nothing.
+    """Change the configuration of an instance.
 
-    An empty value takes a key back to its default.
+    All of it or, with an error, nothing. An empty value takes a key back to its default.
     """
     change = invocation.get(name).set(*settings)
     if change.at_next_start and not invocation.is_quiet:

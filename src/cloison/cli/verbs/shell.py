@@ -10,5 +10,5 @@ from cloison.cli.verb import PayloadVerb, name_argument
 @name_argument
 @pass_invocation
 def command(invocation: Invocation, name: str) -> int:
-    """Open a login shell of root inside an instance; give its exit code."""
+    """Open a login shell of root inside an instance."""
     return invocation.get(name).shell()

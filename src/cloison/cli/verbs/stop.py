@@ -12,8 +12,9 @@ from cloison.cli.verb import Verb, force_stop, names_argument, stop_timeout
 @force_stop
 @pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...], timeout_s: float | None, *, force: bool) -> int:
-    """Stop instances: ask each one's init to shut down, and wait for it.
+    """Stop instances.
 
-    What does not stop in time is killed. Several are stopped at the same time.
+    Each one's init is asked to shut down and waited for; what does not stop in time is killed. Several are stopped at
+    the same time.
     """
     return invocation.each_at_once(names, lambda instance: instance.stop(timeout_s=timeout_s, force=force))

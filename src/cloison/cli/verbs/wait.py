@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 @click.option("-t", "--timeout", "timeout_s", callback=seconds, metavar="TIME", help="Give up after so long.")
 @pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...], timeout_s: float | None) -> int:
-    """Wait until instances have ended; print the exit code of each one's init.
+    """Wait until instances have ended; print their exit codes.
 
-    One that is not running has ended already.
+    The exit code of an instance is that of its init, 128+n where signal n ended it. One that is not running has ended already.
     """
     return invocation.each(names, lambda instance: _wait(instance, timeout_s))
 

@@ -1,40 +1,21 @@
-"""`cloison check`: each ability of this host, whether cloison can do without it, and what to do.
+"""`cloison check`, and the same knowledge as errors.
 
-`check` looks and judges; `findings` only judges, so that any host can be described in a test. `require_start` is the
-same knowledge as an error: after a start was refused, or before one, it names the one thing that is in the way.
+`check` looks (`runtime.survey`) and judges (`runtime.findings`). `require_start` names the one thing that is in the way
+of a start, in a sentence.
 """
 
-import errno
-import os
-from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
-
-from cloison.base.capabilities import CAPABILITIES
 from cloison.base.errors import Unsupported
-from cloison.base.ids import RANGE
-from cloison.base.units import format_size
 from cloison.kernel.cgroup_world import CgroupWorld
 from cloison.kernel.probe import HostFacts
-from cloison.runtime.survey import Survey, survey
+from cloison.runtime.findings import GIVE_UP, Finding, findings, said
+from cloison.runtime.survey import survey
 
-REQUIRED: Final = "required"
-UNPRIVILEGED: Final = "for unprivileged containers"
-_GIVE_UP: Final = "security.privileged=true does without, and makes root inside root of the host"
-_ENOUGH_BYTES: Final = 1 << 30
-_ENOUGH_INODES: Final = 50_000  # a Debian root file system has some 10,000 files, an application's image up to this
+__all__ = ["CONTROLLER_OF", "Finding", "check", "require_start"]
 
-
-class Finding(msgspec.Struct, frozen=True):
-    """One ability. `needed` is "required" or says for what; `hint` says what to do where it is not "ok"."""
-
-    topic: str
-    name: str
-    status: Literal["ok", "missing", "limited"]
-    needed: str
-    detail: str
-    hint: str = ""
+# Which controller of the control groups a key of the configuration needs.
+CONTROLLER_OF: Final = {"limits.memory": "memory", "limits.cpus": "cpu", "limits.processes": "pids"}
 
 
 def check(directory: str) -> tuple[Finding, ...]:
@@ -42,353 +23,16 @@ def check(directory: str) -> tuple[Finding, ...]:
     return findings(survey(directory))
 
 
-def findings(host: Survey) -> tuple[Finding, ...]:
-    """The judgement on a host, topic by topic. Pure."""
-    return (
-        *_namespaces(host),
-        *_control_groups(host),
-        *_storage(host),
-        *_security(host),
-        *_networking(host),
-        *_programs(host),
-        *_ceilings(host),
-    )
-
-
-def said(error: int | None) -> str:
-    """How the kernel answered an attempt, in words."""
-    if error is None:
-        return "could not be tried, since something above is missing"
-    return f"{os.strerror(error)} ({errno.errorcode.get(error, error)})" if error else "works"
-
-
-def _tried(topic: str, name: str, error: int | None, needed: str, hint: str) -> Finding:
-    if error == 0:
-        return Finding(topic, name, "ok", needed, "works")
-    return Finding(topic, name, "missing", needed, said(error), hint)
-
-
-# --- namespaces ------------------------------------------------------------------------------------------------------
-
-_NAMESPACES: Final = (
-    ("mnt", "mount namespaces", REQUIRED, "CONFIG_NAMESPACES"),
-    ("pid", "PID namespaces", REQUIRED, "CONFIG_PID_NS"),
-    ("net", "network namespaces", REQUIRED, "CONFIG_NET_NS"),
-    ("ipc", "IPC namespaces", REQUIRED, "CONFIG_IPC_NS"),
-    ("uts", "UTS namespaces", REQUIRED, "CONFIG_UTS_NS"),
-    ("cgroup", "cgroup namespaces", "for systemd inside", "CONFIG_CGROUPS"),
-    ("time", "time namespaces", "for boot.own_clock", "CONFIG_TIME_NS"),
-)
-
-
-def _namespaces(host: Survey) -> Iterator[Finding]:
-    topic = "Namespaces"
-    for kind, name, needed, option in _NAMESPACES:
-        if kind in host.facts.namespaces:
-            yield Finding(topic, name, "ok", needed, "the kernel has them")
-        else:
-            yield Finding(topic, name, "missing", needed, "not in this kernel", f"use a kernel with {option}")
-    yield _tried(topic, "user namespaces", host.facts.answers.user_namespace, UNPRIVILEGED, _userns_hint(host))
-    if host.facts.euid:
-        yield _subordinate_ids(host)
-
-
-def _userns_hint(host: Survey) -> str:
-    """What to do about user namespaces that are refused; the switches that distributions invented come first."""
-    if "user" not in host.facts.namespaces:
-        return "use a kernel with CONFIG_USER_NS"
-    if host.parameters.get("user.max_user_namespaces") == 0:
-        return "sysctl -w user.max_user_namespaces=15000"
-    if host.facts.euid and host.parameters.get("kernel.unprivileged_userns_clone") == 0:
-        return "run as root, or: sysctl -w kernel.unprivileged_userns_clone=1"
-    if host.facts.euid and host.parameters.get("kernel.apparmor_restrict_unprivileged_userns") == 1:
-        return "run as root, or: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-    return "run as root, outside a container that denies them"
-
-
-def _subordinate_ids(host: Survey) -> Finding:
-    topic, name, needed = "Namespaces", "subordinate ids", "for containers of users other than root"
-    count = min(sum(count for _, count in ranges) for ranges in (host.subuids, host.subgids))
-    if count >= RANGE:
-        return Finding(topic, name, "ok", needed, f"{count} for {host.user}")
-    hint = f"add {host.user}:100000:{RANGE} to /etc/subuid and /etc/subgid"
-    return Finding(topic, name, "limited" if count else "missing", needed, f"{count} of {RANGE} for {host.user}", hint)
-
-
-# --- control groups --------------------------------------------------------------------------------------------------
-
-_CONTROLLERS: Final = (
-    (("memory",), "for limits.memory"),
-    (("cpu",), "for limits.cpus"),
-    (("pids",), "for limits.processes"),
-    (("cpuacct", "cpu"), "for the CPU time in `cloison list`"),
-    (("cpuset",), "for pinning to CPUs"),
-    (("io", "blkio"), "for limits of disk traffic"),
-)
-_WORLDS: Final = {
-    "v1": "v1: each controller in a hierarchy of its own",
-    "hybrid": "hybrid: controllers on v1, and a v2 tree beside them",
-    "v2": "v2: one tree for all",
-}
-
-
-def _control_groups(host: Survey) -> Iterator[Finding]:
-    topic, world = "Control groups", host.world
-    if world.kind == "none":
-        hint = "mount -t cgroup2 none /sys/fs/cgroup"
-        yield Finding(topic, "hierarchies", "missing", "for limits and for systemd inside", "none is mounted", hint)
-        return
-    yield Finding(topic, "hierarchies", "ok", "for limits", _WORLDS[world.kind])
-    for names, needed in _CONTROLLERS:
-        yield _controller(host, names, needed)
-    yield _freezer(host)
-    yield _device_rules(host)
-    has_tree = world.unified() is not None or world.of("name=systemd") is not None
-    yield Finding(
-        topic,
-        "a tree without limits",
-        "ok" if has_tree else "missing",
-        "for systemd inside",
-        "v2" if world.unified() else "v1, name=systemd" if has_tree else "neither v2 nor name=systemd is mounted",
-        "" if has_tree else "mkdir /sys/fs/cgroup/systemd && mount -t cgroup -o none,name=systemd none $_",
-    )
-
-
-def _controller(host: Survey, names: tuple[str, ...], needed: str) -> Finding:
-    topic, name = "Control groups", "/".join(names)
-    hierarchy = next((found for found in map(host.world.of, names) if found is not None), None)
-    if hierarchy is None:
-        hint = (
-            "boot without cgroup_disable=, with a kernel that has it; on v2 it is in the top's cgroup.controllers then"
-        )
-        return Finding(topic, name, "missing", needed, "in no hierarchy that is mounted", hint)
-    where = f"v{hierarchy.version} in {hierarchy.mountpoint}"
-    if hierarchy.mountpoint not in host.writable:
-        hint = "run as root; inside another container, ask for its control groups to be writable (delegated)"
-        return Finding(topic, name, "limited", needed, f"{where}, not for {host.user} to write", hint)
-    return Finding(topic, name, "ok", needed, where)
-
-
-def _freezer(host: Survey) -> Finding:
-    unified = host.world.unified()
-    if unified is not None:
-        return Finding("Control groups", "freezer", "ok", "for `cloison pause`", f"v2 in {unified.mountpoint}")
-    return _controller(host, ("freezer",), "for `cloison pause`")
-
-
-def _device_rules(host: Survey) -> Finding:
-    if host.world.kind == "v2":
-        return Finding("Control groups", "devices", "ok", "for privileged containers", "v2, by BPF programs")
-    return _controller(host, ("devices",), "for privileged containers")
-
-
-# --- mounts and storage ----------------------------------------------------------------------------------------------
-
-
-def _storage(host: Survey) -> Iterator[Finding]:
-    topic, answers = "Mounts & storage", host.facts.answers
-    where = f"{host.space.fstype} at {host.facts.directory}"
-    newer = "use Linux 5.12 or later"
-    overlay = "modprobe overlay, or use a kernel with CONFIG_OVERLAY_FS"
-    mapped = f"put cloison's files on ext4, xfs or btrfs, with Linux 5.19 or later; {_GIVE_UP}"
-    yield _tried(topic, "new mount calls (fsopen, move_mount)", answers.mount_api, REQUIRED, newer)
-    yield _tried(topic, "mount_setattr", answers.mount_setattr, REQUIRED, newer)
-    yield _tried(topic, "openat2", answers.openat2, REQUIRED, newer)
-    yield _tried(topic, "overlayfs", answers.overlay, REQUIRED, overlay)
-    in_userns = f"use Linux 5.11 or later; {_GIVE_UP}"
-    yield _tried(topic, "overlayfs in a user namespace", answers.overlay_in_userns, UNPRIVILEGED, in_userns)
-    yield _tried(topic, f"id-mapped mounts of {where}", answers.idmapped_mounts, UNPRIVILEGED, mapped)
-    yield _tried(topic, "overlayfs on id-mapped layers", answers.idmapped_overlay, UNPRIVILEGED, mapped)
-    yield _free_space(host)
-    yield _device(host, topic, "/dev/fuse", "for lxcfs, and FUSE inside", "modprobe fuse")
-
-
-def _free_space(host: Survey) -> Finding:
-    topic, name, space = "Mounts & storage", f"space at {host.facts.directory}", host.space
-    inodes = "" if space.free_inodes is None else f", {space.free_inodes} inodes"
-    detail = f"{format_size(space.free_bytes)} of {format_size(space.total_bytes)} free{inodes}"
-    is_enough = space.free_bytes >= _ENOUGH_BYTES and (space.free_inodes is None or space.free_inodes >= _ENOUGH_INODES)
-    hint = "free some, or set CLOISON_ROOT to a directory of a larger file system"
-    needed = "for images and instances"
-    return Finding(topic, name, "ok" if is_enough else "limited", needed, detail, "" if is_enough else hint)
-
-
-def _device(host: Survey, topic: str, path: str, needed: str, hint: str) -> Finding:
-    if path in host.devices:
-        return Finding(topic, path, "ok", needed, "can be opened")
-    return Finding(topic, path, "missing", needed, f"missing, or not for {host.user} to open", hint)
-
-
-# --- security --------------------------------------------------------------------------------------------------------
-
-
-def _security(host: Survey) -> Iterator[Finding]:
-    topic, answers = "Security", host.facts.answers
-    yield _root(host)
-    yield _capabilities(host)
-    yield _tried(topic, "system call filters", answers.seccomp, "for security.seccomp", "use CONFIG_SECCOMP_FILTER")
-    yield Finding(
-        topic,
-        "libseccomp",
-        "ok" if host.libseccomp else "missing",
-        "for security.seccomp",
-        host.libseccomp or "the library, or the Python module pyseccomp, is missing",
-        "" if host.libseccomp else "apt-get install libseccomp2, pip install pyseccomp",
-    )
-    newer = "use Linux 5.9 or later"
-    yield _tried(topic, "close_range", answers.close_range, REQUIRED, newer)
-    yield _tried(topic, "process descriptors (pidfd)", answers.pidfd, REQUIRED, newer)
-    yield _tried(topic, "clone3 into a cgroup", answers.clone_into_cgroup, REQUIRED, newer)
-    module = next((name for name in ("apparmor", "selinux") if name in host.security_modules.split(",")), "")
-    yield Finding(
-        topic,
-        "AppArmor or SELinux",
-        "ok" if module else "missing",
-        "for a second line of defence; cloison does without",
-        module or f"not among the kernel's security modules ({host.security_modules or 'not shown'})",
-        "" if module else "boot with security=apparmor; privileged containers profit most",
-    )
-
-
-def _root(host: Survey) -> Finding:
-    needed = "for ranges of ids, limits and networks"
-    if not host.privileges.euid:
-        return Finding("Security", "root", "ok", needed, "this is root")
-    return Finding("Security", "root", "limited", needed, f"this is {host.user}", "run as root, with sudo for example")
-
-
-def _capabilities(host: Survey) -> Finding:
-    name, needed = "capabilities", "for all that root may do"
-    bounding, last = host.privileges.bounding, host.privileges.last
-    lacking = [word for bit, word in enumerate(CAPABILITIES) if bit <= last and not bounding >> bit & 1]
-    if not lacking:
-        return Finding("Security", name, "ok", needed, f"all {last + 1} can be had")
-    detail = f"beyond reach, here and inside: {', '.join(lacking)}"
-    if "CAP_SYS_ADMIN" in lacking:
-        return Finding("Security", name, "missing", REQUIRED, detail, "run outside a container that takes it away")
-    return Finding("Security", name, "limited", needed, detail, "cloison goes on without; programs inside may not")
-
-
-# --- networking ------------------------------------------------------------------------------------------------------
-
-_LINKS: Final = (
-    ("veth", "for networks", "CONFIG_VETH"),
-    ("bridge", "for networks", "CONFIG_BRIDGE"),
-    ("macvlan", "for interfaces on the host's own network", "CONFIG_MACVLAN"),
-    ("ipvlan", "for interfaces that share the host's address", "CONFIG_IPVLAN"),
-    ("vlan", "for tagged networks", "CONFIG_VLAN_8021Q"),
-    ("vxlan", "for networks across hosts", "CONFIG_VXLAN"),
-    ("dummy", "for networks without an uplink", "CONFIG_DUMMY"),
-    ("nftables", "for packet rules and address translation", "CONFIG_NF_TABLES"),
-)
-
-
-def _networking(host: Survey) -> Iterator[Finding]:
-    for name, needed, option in _LINKS:
-        error: int | None = getattr(host.facts.answers, name)
-        yield _tried("Networking", name, error, needed, f"use a kernel with {option}; some put it in an extra package")
-    yield _device(host, "Networking", "/dev/net/tun", "for virtual machines, and VPNs inside", "modprobe tun")
-
-
-# --- programs --------------------------------------------------------------------------------------------------------
-
-_PROGRAMS: Final = (
-    (("unshare", "setpriv"), "for building images", "util-linux"),
-    (("mmdebstrap",), "for building Debian images; debootstrap does too", "mmdebstrap"),
-    (("debootstrap",), "for building Debian images; mmdebstrap does too", "debootstrap"),
-    (("nft",), "for packet rules", "nftables"),
-    (("dnsmasq",), "for addresses and names on bridges", "dnsmasq-base"),
-    (("lxcfs",), "for a /proc inside that shows the limits", "lxcfs"),
-)
-
-
-def _programs(host: Survey) -> Iterator[Finding]:
-    topic = "Programs"
-    yield Finding(
-        topic,
-        "launcher",
-        "ok" if host.launcher else "missing",
-        REQUIRED,
-        host.launcher or "cloison's own launcher is missing",
-        "" if host.launcher else "install cloison again: make build, or pip install --force-reinstall cloison",
-    )
-    for names, needed, package in _PROGRAMS:
-        yield _program(host, names, needed, package)
-    yield _busybox(host)
-    if host.facts.euid:
-        names = ("newuidmap", "newgidmap")
-        yield _program(host, names, "for containers of users other than root", "uidmap")
-    qemu = f"qemu-system-{host.facts.machine}"
-    package = "qemu-system-arm" if host.facts.machine == "aarch64" else "qemu-system-x86"
-    yield _program(host, (qemu,), "for virtual machines", package)
-    hint = "load kvm_intel or kvm_amd, switch virtualization on in the firmware; or let qemu emulate, ten times slower"
-    yield _device(host, topic, "/dev/kvm", "for fast virtual machines", hint)
-
-
-def _program(host: Survey, names: tuple[str, ...], needed: str, package: str) -> Finding:
-    missing = [name for name in names if host.programs.get(name) is None]
-    if not missing:
-        paths = ", ".join(host.programs[name] or "" for name in names)
-        return Finding("Programs", " and ".join(names), "ok", needed, paths)
-    hint = f"apt-get install --no-install-recommends {package}"
-    return Finding("Programs", " and ".join(names), "missing", needed, f"{', '.join(missing)}: not installed", hint)
-
-
-def _busybox(host: Survey) -> Finding:
-    needed = "for the busybox image"
-    if host.programs.get("busybox") is None or host.is_busybox_static:
-        return _program(host, ("busybox",), needed, "busybox-static")
-    detail = f"{host.programs['busybox']} needs libraries, which that image does not have"
-    hint = "apt-get install --no-install-recommends busybox-static"
-    return Finding("Programs", "busybox", "limited", needed, detail, hint)
-
-
-# --- ceilings --------------------------------------------------------------------------------------------------------
-
-# What a hundred system containers need together: each has a user namespace and a network namespace, some 10 inotify
-# instances (they are counted against root of the host, too), and up to a few hundred tasks when it works.
-_CEILINGS: Final = (
-    ("user.max_user_namespaces", 1024, "unprivileged containers"),
-    ("user.max_net_namespaces", 1024, "containers with a network of their own"),
-    ("fs.inotify.max_user_instances", 1024, "containers with systemd"),
-    ("fs.inotify.max_user_watches", 65536, "containers that watch files"),
-    ("kernel.pid_max", 65536, "processes"),
-    ("kernel.threads-max", 65536, "threads"),
-    ("kernel.pty.max", 1024, "consoles"),
-    ("kernel.keys.maxkeys", 1000, "containers without security.seccomp, which have key rings"),
-)
-
-
-def _ceilings(host: Survey) -> Iterator[Finding]:
-    for name, wanted, what in _CEILINGS:
-        value = host.parameters.get(name)
-        if value is None:
-            continue  # not in this kernel, so nothing is limited by it
-        is_enough = value >= wanted
-        hint = f"sysctl -w {name}={wanted}, and `{name}={wanted}` in /etc/sysctl.d/90-cloison.conf to keep it"
-        yield Finding(
-            "Ceilings",
-            name,
-            "ok" if is_enough else "limited",
-            f"for a hundred {what}" if what[0] != "p" else "for a hundred busy containers",
-            f"{value}" if is_enough else f"{value}, where {wanted} is enough",
-            "" if is_enough else hint,
-        )
-
-
-# --- the same as errors ----------------------------------------------------------------------------------------------
-
-
 def require_start(
     facts: HostFacts,
     *,
     is_privileged: bool,
-    limits: tuple[tuple[str, str], ...] = (),
+    limits: tuple[str, ...] = (),
     world: CgroupWorld | None = None,
 ) -> None:
     """Raise Unsupported, in one sentence, for the first thing without which nothing of this kind can start.
 
-    `limits` are pairs of a key and the controller it needs, such as ("limits.memory", "memory"), for `world`."""
+    `limits` are keys of CONTROLLER_OF, which have to be enforced in `world`."""
     answers = facts.answers
     if facts.euid and answers.user_namespace:
         raise Unsupported(
@@ -402,14 +46,19 @@ def require_start(
         )
     if not is_privileged:
         _require_unprivileged(facts)
-    for key, controller in limits:
-        if world is not None and world.of(controller) is None:
-            raise Unsupported(
-                f"{key} cannot be set: no control group hierarchy with the {controller} controller is mounted here",
-                hint=f"mount one, or give the limit up: unset {key}; `cloison check` lists the hierarchies",
-                key=key,
-                controller=controller,
-            )
+    for key in limits:
+        _require_controller(world, key)
+
+
+def _require_controller(world: CgroupWorld | None, key: str) -> None:
+    controller = CONTROLLER_OF[key]
+    if world is not None and world.of(controller) is None:
+        raise Unsupported(
+            f"{key} cannot be set: no control group hierarchy with the {controller} controller is mounted here",
+            hint=f"mount one, or do without {key}; `cloison check` lists what there is",
+            key=key,
+            controller=controller,
+        )
 
 
 def _require_unprivileged(facts: HostFacts) -> None:
@@ -426,5 +75,5 @@ def _require_unprivileged(facts: HostFacts) -> None:
     ):
         if error:
             raise Unsupported(
-                f"cannot start an unprivileged container: {what}: {said(error)}", hint=f"{hint}; {_GIVE_UP}"
+                f"cannot start an unprivileged container: {what}: {said(error)}", hint=f"{hint}; {GIVE_UP}"
             )

@@ -55,9 +55,14 @@ class Survey(msgspec.Struct, frozen=True):
     launcher: str | None
 
 
+def host_facts(directory: str, *, is_fresh: bool = False) -> HostFacts:
+    """What the kernel can do for instances whose files are below `directory`; kept there for this boot."""
+    return probe.facts(f"{directory}/cache/host.json", directory, is_fresh=is_fresh)
+
+
 def survey(directory: str) -> Survey:
     """This host, for instances whose files are below `directory`. Its features are probed anew."""
-    facts = probe.facts(f"{directory}/cache/host.json", directory, is_fresh=True)
+    facts = host_facts(directory, is_fresh=True)
     world = cgroup_world.detect()
     programs = {name: inventory.program(name) for name in PROGRAMS}
     busybox = programs["busybox"]

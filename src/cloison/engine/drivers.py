@@ -14,7 +14,7 @@ from cloison.spec.driver import Account, ExecRequest, Observed, Running, StartRe
 from cloison.spec.oci import Resources
 
 if TYPE_CHECKING:
-    from cloison.runtime.check import Finding
+    from cloison.runtime.check import Finding as Finding
 
 
 class Lifecycle(Protocol):

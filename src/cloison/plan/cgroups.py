@@ -15,7 +15,6 @@ from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.steps import (
     NO_SLOT,
-    AttachCgroup,
     AttachSelf,
     Chown,
     KillCgroup,
@@ -92,10 +91,13 @@ def open_unified(build: Builder, places: tuple[CgroupPlace, ...]) -> int:
 
 
 def attach(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
-    """The new process joins the v1 hierarchies (v2 was joined at the clone)."""
+    """The new process joins the v1 hierarchies (v2 was joined at the clone).
+
+    It moves itself, while it still is root of the host: moving another process waits for an RCU grace period in each
+    hierarchy, ten milliseconds at worst; a single thread that moves itself does not wait."""
     for place in places:
         if place.version == 1:
-            build.host(AttachCgroup(place.inner))
+            build.inside(AttachSelf(place.inner))
 
 
 def limit_writes(places: tuple[CgroupPlace, ...], resources: Resources) -> Iterator[tuple[str, str]]:

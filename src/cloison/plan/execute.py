@@ -9,7 +9,6 @@ from cloison.plan.inputs import CgroupPlace, HostLimits
 from cloison.plan.plan import Action, Plan
 from cloison.plan.steps import (
     NO_SLOT,
-    AttachCgroup,
     Clone,
     MkdirCgroup,
     Open,
@@ -59,11 +58,9 @@ def compile_exec(
     if namespaces & CLONE_NEWPID:
         build.host(Setns(INIT, CLONE_NEWPID))
     build.host(Clone(0, leaf))
-    for place in places:
-        if place.version == 1:
-            build.host(AttachCgroup(place.inner))
-    build.chapter("enter its namespaces")
     build.inside(SetDumpable(0))
+    cgroups.attach(build, places)
+    build.chapter("enter its namespaces")
     build.inside(Setns(INIT, namespaces & ~CLONE_NEWPID))
     if not is_privileged:
         build.inside(Setgroups(()))

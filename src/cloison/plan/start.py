@@ -72,8 +72,6 @@ def compile_start(
         userns = build.slot()
         build.host(OpenChildNs(userns, "user"))
         rootfs.map_layers(build, trees, userns)
-    build.chapter("control groups: move the new process in")
-    cgroups.attach(build, places)
     merged = _inside(build, spec, root, trees, files, places)
     console, peer, slave = _console(build, spec, merged)
     rootfs.protect(build, spec, merged, writable)
@@ -162,6 +160,8 @@ def _inside(
     build.chapter("the new process ends with its launcher, and nobody looks into it")
     build.inside(Pdeathsig(process.SIGKILL))
     build.inside(SetDumpable(0))
+    build.chapter("control groups: move in")
+    cgroups.attach(build, places)
     if _asks_for(spec, "cgroup"):
         build.chapter("its own view of the control groups")
         build.inside(Unshare(CLONE_NEWCGROUP))

@@ -68,8 +68,8 @@ class Connection:
 
     def pidfd(self) -> int:
         """A pidfd of the init, owned by the caller: no pid can be mistaken for another."""
-        self._sock.send(_REQUEST.pack(PIDFD, 0, 0))
         with _gone_if_broken():
+            self._sock.send(_REQUEST.pack(PIDFD, 0, 0))
             data, fds, _flags, _address = socket.recv_fds(self._sock, _ANSWER.size, 1)
         if not data or not fds:
             raise MonitorGone("the monitor has ended")
@@ -81,7 +81,8 @@ class Connection:
 
     def wait(self, timeout_s: float | None = None) -> Ended | None:
         """Wait until everything is over and taken back; None when that did not happen in time."""
-        self._sock.send(_REQUEST.pack(WAIT, 0, 0))
+        with _gone_if_broken():
+            self._sock.send(_REQUEST.pack(WAIT, 0, 0))
         return self.ended(timeout_s)
 
     def ended(self, timeout_s: float | None = None) -> Ended | None:
@@ -117,11 +118,13 @@ class Connection:
     def write(self, data: bytes) -> None:
         """Console input."""
         for start in range(0, len(data), 2048):
-            self._sock.send(b"d" + data[start : start + 2048])
+            with _gone_if_broken():
+                self._sock.send(b"d" + data[start : start + 2048])
 
     def window(self, rows: int, cols: int) -> None:
         """Set the console's size, on an attached connection."""
-        self._sock.send(_WINDOW.pack(b"w", rows, cols))
+        with _gone_if_broken():
+            self._sock.send(_WINDOW.pack(b"w", rows, cols))
 
     def _ask(self, operation: int, a: int = 0, b: int = 0) -> tuple[int, int, int, int]:
         with _gone_if_broken():

@@ -22,7 +22,7 @@ die() {
 
 packages_for() {
 	case $1 in
-	build) echo gcc git libc6-dev libseccomp2 make ;;
+	build) echo gcc git libc6-dev libseccomp2 make musl-tools ;;
 	run) echo busybox-static debootstrap mmdebstrap ;;
 	test) echo clang iproute2 libclang-rt-14-dev procps shellcheck strace tmux util-linux ;;
 	bench) echo bubblewrap crun docker.io lxc podman runc systemd-container ;;
@@ -128,8 +128,20 @@ make_venv() {
 	printf '%s\n' "$wanted" >.venv/requirements
 }
 
+# musl, where it is there: its static start-up takes 0.25 ms where that of glibc takes 0.55. A build directory keeps the
+# compiler that it was configured with, so one of another compiler is begun anew.
+choose_compiler() {
+	CC=${CC:-$(command -v musl-gcc || command -v gcc || echo cc)}
+	export CC
+	[ "$CC" = "$(cat build/.compiler 2>/dev/null)" ] && return
+	rm -rf build
+	mkdir -p build
+	printf '%s\n' "$CC" >build/.compiler
+}
+
 # Not editable: an installed package starts faster, and is what users get. Stale bytecode must not travel along.
 install_cloison() {
+	choose_compiler
 	find src -name __pycache__ -type d -prune -exec rm -rf {} +
 	PATH=$PWD/.venv/bin:$PATH pip install --no-deps --no-build-isolation --force-reinstall \
 		--config-settings=build-dir=build --config-settings=setup-args=-Dtests=true .

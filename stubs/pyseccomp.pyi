@@ -1,6 +1,6 @@
 """What cloison uses of pyseccomp 0.1.2, which brings no types of its own."""
 
-from typing import Protocol
+from typing import Protocol, overload
 
 KILL_PROCESS: int
 KILL_THREAD: int
@@ -19,7 +19,10 @@ MASKED_EQ: int
 def ERRNO(x: int) -> int: ...  # noqa: N802, its own spelling
 def TRACE(x: int) -> int: ...  # noqa: N802
 def system_arch() -> int: ...
+@overload
 def resolve_syscall(arch: int, syscall: str) -> int: ...
+@overload
+def resolve_syscall(arch: int, syscall: int) -> bytes: ...
 
 class _HasFileno(Protocol):
     def fileno(self) -> int: ...

@@ -3,6 +3,7 @@
 Each call has arguments with which the kernel itself would refuse it for another reason, so that the errno says who did.
 """
 
+import contextlib
 import errno
 import json
 import platform
@@ -87,6 +88,30 @@ def test_a_rule_that_says_what_the_default_says_is_passed_over() -> None:
 
 def test_a_rule_may_be_said_twice() -> None:
     compile_filter(ALLOW, [Rule(("getppid",), DENY), Rule(("getppid",), DENY)])
+
+
+def all_calls_but(*names: str) -> tuple[str, ...]:
+    known = []
+    for number in range(500):
+        with contextlib.suppress(ValueError):
+            known.append(pyseccomp.resolve_syscall(pyseccomp.Arch.NATIVE, number).decode())
+    return tuple(name for name in known if name not in names)
+
+
+@pytest.mark.parametrize(("default", "unheard_of"), [(DENY, errno.ENOSYS), (Action("SCMP_ACT_ERRNO", 38), 38)])
+def test_a_list_of_what_is_allowed_says_nothing_of_calls_that_came_later(
+    default: Action, unheard_of: int, tmp_path: Path
+) -> None:
+    program = compile_filter(default, [Rule(all_calls_but("keyctl"), ALLOW)])
+    calls = (native("getpid"), native("keyctl", 0xFFFF), (600,))
+    assert answers(program, tmp_path, *calls) == [0, default.errno, unheard_of]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="int 0x80 is of x86_64")
+def test_the_other_architecture_has_calls_that_came_later_too(tmp_path: Path) -> None:
+    program = compile_filter(DENY, [Rule(all_calls_but("keyctl"), ALLOW)])
+    calls = (i386("getpid"), i386("keyctl", 0xFFFF), ("i386", 600))
+    assert answers(program, tmp_path, *calls) == [0, errno.ENOTNAM, errno.ENOSYS]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ Source: seccomp(2), seccomp_rule_add(3), seccomp_export_bpf(3).
 
 import errno
 import os
+import struct
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -29,6 +30,7 @@ MAX_INSTRUCTIONS: Final = 4096  # BPF_MAXINSNS
 # Programs of these run on a kernel of the first: whoever filters one has to filter all, or the rest is a way around.
 COMPATIBLE: Final = (("X86_64", "X86", "X32"), ("AARCH64", "ARM"))
 
+_INSTRUCTION: Final = struct.Struct("=HBBI")
 _UNKNOWN: Final = -1  # __NR_SCMP_ERROR: no architecture has such a system call
 
 
@@ -62,20 +64,24 @@ def compile_filter(default: Action, rules: Iterable[Rule], architectures: Sequen
 
     Without `architectures` it covers the kernel's own and those compatible with it. A system call that libseccomp
     does not know, or an architecture does not have, is passed over. Conditions on one argument twice are alternatives,
-    as runc takes them. Raises Invalid for a word that is none, Unsupported where there is no libseccomp."""
+    as runc takes them; and as with runc, where `default` denies, a call that came later than all that the rules name
+    is ENOSYS. Raises Invalid for a word that is none, Unsupported where there is no libseccomp."""
     _require_library()
     import pyseccomp
 
     default_action = _action(default)
     program = pyseccomp.SyscallFilter(default_action)
-    for architecture in _architectures(architectures):
+    rules = tuple(rules)
+    covered = _architectures(architectures)
+    for architecture in covered:
         if not program.exist_arch(architecture):
             program.add_arch(architecture)
     for rule in rules:
         action = _action(rule.action)
         if action != default_action:  # libseccomp takes a rule that changes nothing for a mistake
             _add(program, rule, action)
-    return _exported(program)
+    newest = _newest(rules, covered) if _denies(default) else []
+    return _checked(_unheard_of(newest) + _exported(program))
 
 
 def library_path() -> str:
@@ -171,11 +177,61 @@ def _exported(program: "pyseccomp.SyscallFilter") -> bytes:
     with os.fdopen(os.memfd_create("seccomp", os.MFD_CLOEXEC), "w+b") as file:
         program.export_bpf(file)
         file.seek(0)
-        exported = file.read()
-    if len(exported) > MAX_INSTRUCTIONS * INSTRUCTION_BYTES:
+        return file.read()
+
+
+def _checked(program: bytes) -> bytes:
+    if len(program) > MAX_INSTRUCTIONS * INSTRUCTION_BYTES:
         raise Invalid(
-            f"the system call filter has {len(exported) // INSTRUCTION_BYTES} instructions,"
+            f"the system call filter has {len(program) // INSTRUCTION_BYTES} instructions,"
             f" the kernel takes {MAX_INSTRUCTIONS}",
             hint="list fewer system calls, or put those with the same action and conditions together",
         )
-    return exported
+    return program
+
+
+# --- calls that a profile cannot have heard of ------------------------------------------------------------------------
+
+_LOAD, _JUMP, _JUMP_EQ, _JUMP_GT, _JUMP_GE, _RETURN = 0x20, 0x05, 0x15, 0x25, 0x35, 0x06  # linux/bpf_common.h
+_OFFSET_NUMBER, _OFFSET_ARCHITECTURE = 0, 4  # struct seccomp_data
+_RETURN_ENOSYS: Final = 0x00050000 | errno.ENOSYS
+_OTHER_NUMBERS: Final = 0x0F0000  # from here on they are not in order of age: those private to arm, and all of x32
+_BLOCK: Final = 6
+
+
+def _unheard_of(newest: list[tuple[int, int]]) -> bytes:
+    """Instructions in front of a program: a call with a higher number than the newest one in the rules is ENOSYS.
+
+    A list of what is allowed was written for the kernels of its day. Of a call that came later it says nothing, and the
+    default, usually EPERM, would be taken for an answer: ENOSYS makes libc fall back. `newest` has pairs of an
+    architecture and a number."""
+    code = [(_LOAD, 0, 0, _OFFSET_ARCHITECTURE)] if newest else []
+    for left, (architecture, number) in zip(range(len(newest) - 1, -1, -1), newest, strict=True):
+        code += [
+            (_JUMP_EQ, 0, _BLOCK - 1, architecture),
+            (_LOAD, 0, 0, _OFFSET_NUMBER),
+            (_JUMP_GE, 2, 0, _OTHER_NUMBERS),
+            (_JUMP_GT, 0, 1, number),
+            (_RETURN, 0, 0, _RETURN_ENOSYS),
+            (_JUMP, 0, 0, left * _BLOCK),
+        ]
+    return b"".join(_INSTRUCTION.pack(*instruction) for instruction in code)
+
+
+def _denies(default: Action) -> bool:
+    """Whether what is not named is denied, with something else than ENOSYS."""
+    return default.name not in ("SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_TRACE") and default.errno != errno.ENOSYS
+
+
+def _newest(rules: Sequence[Rule], architectures: Sequence[int]) -> list[tuple[int, int]]:
+    """The highest number that the rules name on each architecture that orders its calls by age."""
+    import pyseccomp
+
+    names = {name for rule in rules for name in rule.names}
+    found = []
+    for architecture in architectures:
+        numbers = [pyseccomp.resolve_syscall(architecture, name) for name in names]
+        newest = max((number for number in numbers if 0 <= number < _OTHER_NUMBERS), default=None)
+        if newest is not None:
+            found.append((architecture, newest))
+    return found

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,12 +44,3 @@ def test_a_process_that_was_moved_is_found_where_it_is(group: Path) -> None:
         said, _ = child.communicate("\n")
     mountpoint = cgroup_world.detect().hierarchies[-1].mountpoint
     assert mountpoint + said.split()[-1] == str(group)
-
-
-def test_it_is_cheap_enough_for_every_start() -> None:
-    took = []
-    for _ in range(50):
-        begin = time.perf_counter()
-        cgroup_world.detect()
-        took.append(time.perf_counter() - begin)
-    assert sorted(took)[25] < 0.002  # measured: 0.0001

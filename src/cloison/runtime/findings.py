@@ -112,7 +112,7 @@ _CONTROLLERS: Final = (
     (("memory",), "for limits.memory"),
     (("cpu",), "for limits.cpus"),
     (("pids",), "for limits.processes"),
-    (("cpuacct", "cpu"), "for the CPU time in `cloison list`"),
+    (("cpuacct", "cpu"), "for CPU time in `cloison info`"),
     (("cpuset",), "for pinning to CPUs"),
     (("io", "blkio"), "for limits of disk traffic"),
 )
@@ -168,7 +168,7 @@ def _usable(host: Survey, hierarchy: Hierarchy, name: str, needed: str) -> Findi
 
 def _freezer(host: Survey) -> Finding:
     """Every group of a v2 tree can be frozen, also without a controller."""
-    name, needed, unified = "freezer", "for `cloison pause`", host.world.unified()
+    name, needed, unified = "freezer", "for freezing instances", host.world.unified()
     return _usable(host, unified, name, needed) if unified else _controller(host, (name,), needed)
 
 

@@ -164,6 +164,7 @@ def test_progress_is_what_mmdebstrap_counts() -> None:
         ("lists", 2, None),
         ("base download", 1, 2),
         ("base download", 2, 2),
+        ("base unpack", 0, 2),
         ("base install", 1, 4),
         ("base install", 2, 4),
         ("base install", 3, 4),
@@ -232,7 +233,8 @@ def test_what_came_from_this_host_is_removed(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("of this host")
     debian_system.tidy(f"{tmp_path}")
-    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if not path.is_dir()}
+    files = (path for path in tmp_path.rglob("*") if not path.is_dir() and path.name != "container.conf")
+    left = {str(path.relative_to(tmp_path)) for path in files}
     assert left == {
         "etc/machine-id",
         "etc/passwd",

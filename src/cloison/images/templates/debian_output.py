@@ -1,7 +1,7 @@
 """What mmdebstrap, debootstrap, apt and dpkg say: how far they are, and why they failed. Pure.
 
-The stages, in this order: "lists", "base download", "base install", "download", "install". A package counts twice in
-an installation: when it is unpacked, and when it is set up.
+The stages, in this order: "lists", "base download", "base unpack", "base install", "download", "install". A package
+counts twice in an installation: when it is unpacked, and when it is set up.
 """
 
 import re
@@ -61,6 +61,8 @@ class Hearer:
         part = next((part for words, part in _ANNOUNCED if line.startswith(words)), None)
         if part != self._part:
             self._part, self._total = part, self._total if part == "base" else None
+        if line.startswith("I: extracting"):
+            self._progress("base unpack", 0, self._total)  # some seconds in which nothing is said
 
     def _counted(self, line: str) -> None:
         if found := _TOTAL.search(line):

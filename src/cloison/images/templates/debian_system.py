@@ -30,6 +30,17 @@ _REMOVED = (
     "var/log/apt/*",
     "debootstrap",
 )
+# Units about the kernel, which a container shares with its host: they fail, or take time to find that out.
+_FOR_MACHINES = (
+    "e2scrub_reap.service",
+    "modprobe@.service",
+    "sys-kernel-config.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-journald-audit.socket",
+    "systemd-modules-load.service",
+)
+_NOT_IN_CONTAINERS = "[Unit]\nConditionVirtualization=!container\n"
 _EMPTIED = ("dev", "run", "tmp", "var/tmp")
 _STUB = "../run/systemd/resolve/stub-resolv.conf"
 
@@ -60,6 +71,16 @@ def tidy(rootfs: str) -> None:
             os.unlink(f"{rootfs}/etc/resolv.conf")
         os.symlink(_STUB, f"{rootfs}/etc/resolv.conf")
     lay_over(_FILES, rootfs)
+    for unit in _FOR_MACHINES:
+        _write(f"{rootfs}/etc/systemd/system/{unit}.d", "container.conf", _NOT_IN_CONTAINERS)
+
+
+def _write(directory: str, name: str, text: str) -> None:
+    os.makedirs(directory, exist_ok=True)
+    os.chmod(directory, 0o755)
+    with open(f"{directory}/{name}", "w") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write(text)
 
 
 def _remove(path: str) -> None:

@@ -1,13 +1,13 @@
 """Everything there is to know about an instance, put together for `ls` and `info`."""
 
 import os
-import signal
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cloison.base.ids import RANGE
+from cloison.base.signals import SIGNALS
 from cloison.engine.records import Record
 from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo, UsageInfo
 from cloison.spec import config as configuration
@@ -88,4 +88,4 @@ def _reason(wait_status: int) -> str:
     """reboot(2), "Behavior inside PID namespaces": the init seems killed by SIGHUP or SIGINT."""
     if not os.WIFSIGNALED(wait_status):
         return "exited"
-    return {int(signal.SIGHUP): "rebooted", int(signal.SIGINT): "halted"}.get(os.WTERMSIG(wait_status), "killed")
+    return {SIGNALS["HUP"]: "rebooted", SIGNALS["INT"]: "halted"}.get(os.WTERMSIG(wait_status), "killed")

@@ -4,7 +4,7 @@ A record is JSON under `instances/<id>`. The name and the id range are entries o
 transaction, so that two creations at once cannot both have one.
 """
 
-import zlib
+import binascii
 
 import msgspec
 
@@ -73,7 +73,7 @@ def claim_range(changes: Transaction, root: str, instance_id: str) -> int:
     """The first id of a range that no other instance has. Installations below a CLOISON_ROOT begin elsewhere, so
     that they rarely meet those of the host's own. Raises NoSpace."""
     taken = changes.keys("ranges/")
-    offset = zlib.crc32(root.encode()) % RANGES if root else 0
+    offset = binascii.crc32(root.encode()) % RANGES if root else 0
     for number in range(RANGES):
         first = FIRST_RANGE + (offset + number) % RANGES * RANGE
         key = f"ranges/{first:010}"

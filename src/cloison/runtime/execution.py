@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 
 from cloison.base.errors import Kernel
 from cloison.plan.plan import Plan
@@ -10,6 +9,8 @@ from cloison.plan.text import call
 from cloison.runtime import launcher
 from cloison.runtime.failures import failure
 from cloison.spec.driver import StepDone, Watch
+
+SIGKILL = 9
 
 
 class Execution:
@@ -75,11 +76,13 @@ class Execution:
                     self._wait_status = report.value
                     break
             else:
-                self._wait_status = signal.SIGKILL  # its launcher was killed, and the command with it
+                self._wait_status = SIGKILL  # its launcher was killed, and the command with it
         return exit_code(self._wait_status)
 
     def signal(self, number: int) -> None:
         """Send the command a signal; one that has ended gets none."""
+        import signal  # with its enumerations it takes longer than anything else here
+
         if self._pidfd >= 0:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)

@@ -6,7 +6,6 @@ re-words those that mislead.
 
 import errno
 import os
-import signal
 
 from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
 from cloison.plan.plan import Plan
@@ -92,6 +91,8 @@ def _said(error: int) -> str:
 
 
 def _how(wait_status: int) -> str:
+    import signal
+
     if os.WIFSIGNALED(wait_status):
         number = os.WTERMSIG(wait_status)
         try:

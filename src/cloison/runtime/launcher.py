@@ -17,12 +17,10 @@ import os
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import PurePath
 
 import msgspec
 
 from cloison.base.errors import Bug, Unsupported
-from cloison.kernel.sealed import read_only
 from cloison.kernel.spawn import spawn
 from cloison.plan.codec import encode
 from cloison.plan.plan import Plan
@@ -48,7 +46,9 @@ Listener = Callable[[Report], None]
 
 def program() -> str:
     """The launcher's executable: the installed one, or what CLOISON_LAUNCHER names (a test build)."""
-    path = os.environ.get("CLOISON_LAUNCHER") or str(PurePath(__file__).parent.parent / "_native" / "launcher")
+    path = os.environ.get("CLOISON_LAUNCHER") or os.path.join(
+        os.path.dirname(os.path.dirname(__file__)), "_native", "launcher"
+    )
     if not os.access(path, os.X_OK):
         raise Unsupported(f"the launcher {path} is not there", hint="install cloison with `make build`")
     return path
@@ -120,6 +120,8 @@ def launch(
         argv = [name, mode] if mode else [name]
         executable = program()
         if is_privileged:
+            from cloison.kernel.sealed import read_only
+
             sealed = read_only(executable)
             stack.callback(os.close, sealed)
             executable = f"/proc/self/fd/{sealed}"

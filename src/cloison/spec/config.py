@@ -7,8 +7,6 @@ impossible values are errors that name the key, the value and what is allowed. A
 its default. Pure.
 """
 
-import difflib
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -146,10 +144,18 @@ def _network(key: str, text: str) -> str:
 
 
 def _words(key: str, text: str) -> tuple[str, ...]:
+    import shlex  # not at the top: see tests/unit/cli/test_imports.py
+
     try:
         return tuple(shlex.split(text))
     except ValueError as problem:
         raise Invalid(f"{key}={text}: {problem}; write a command as in a shell, such as '/bin/sleep 60'") from None
+
+
+def _joined(value: object) -> str:
+    import shlex
+
+    return shlex.join(value) if isinstance(value, tuple) else ""
 
 
 def _path(key: str, text: str) -> str:
@@ -180,7 +186,7 @@ KEYS: tuple[Key, ...] = (
     Key("boot.own_clock", _flag, lambda v: str(v).lower(), "uptime inside counts from its own start", "true"),
     Key("console.log_size_bytes", _log_size, lambda v: units.exact_size(int(str(v))), "a log rotates at this", "1M"),
     Key("env.*", _text, _plain, "a variable of every process", "Europe/Paris"),
-    Key("init.command", _words, lambda v: shlex.join(v) if isinstance(v, tuple) else "", "runs as pid 1", "/bin/sh"),
+    Key("init.command", _words, _joined, "runs as pid 1", "/bin/sh"),
     Key("init.cwd", _path, _plain, "its working directory", "/srv"),
     Key("init.uid", _number, _plain, "its user id, as seen inside", "1000"),
     Key("init.gid", _number, _plain, "its group id, as seen inside", "1000"),
@@ -194,6 +200,8 @@ def find(name: str) -> Key:
     for key in KEYS:
         if key.name == name or _matches(key.name, name):
             return key
+    import difflib
+
     near = difflib.get_close_matches(name, [key.name for key in KEYS], n=1)
     raise Invalid(
         f"{name!r} is no configuration key" + (f"; {near[0]!r} is one" if near else ""),

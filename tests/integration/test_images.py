@@ -79,6 +79,13 @@ def test_every_command_of_busybox_is_there(busybox: Image) -> None:
     assert {os.readlink(path) for path in links} == {"/bin/busybox"}
 
 
+def test_its_shell_understands_its_scripts(busybox: Image) -> None:
+    (layer,) = busybox.layers
+    for script in ("/etc/init.d/rcS", "/etc/init.d/rcK", "/etc/init.d/console", "/etc/udhcpc/default.script"):
+        assert os.access(f"{layer}{script}", os.X_OK)
+        assert subprocess.run(["chroot", layer, "/bin/sh", "-n", script], capture_output=True).stderr == b""
+
+
 def test_all_of_it_is_roots_and_its_shadow_is_private(busybox: Image) -> None:
     (layer,) = busybox.layers
     found = [path.lstat() for path in Path(layer).rglob("*")]

@@ -11,6 +11,8 @@ What the command line can do, the library can do with the same words. Errors are
 re-exported here.
 """
 
+from typing import TYPE_CHECKING
+
 from cloison.base.errors import (
     Bug,
     Busy,
@@ -29,12 +31,14 @@ from cloison.base.errors import (
     Usage,
     WrongState,
 )
-from cloison.engine.engine import Engine
-from cloison.engine.engine import open_engine as open
-from cloison.engine.instance import Instance
-from cloison.engine.results import Change, ExecResult, Info, Repaired
-from cloison.images import Image
-from cloison.spec.driver import State
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+    from cloison.engine.engine import open_engine as open
+    from cloison.engine.instance import Instance
+    from cloison.engine.results import Change, ExecResult, Info, Repaired
+    from cloison.images import Image
+    from cloison.spec.driver import State
 
 __version__ = "0.1.0"
 __all__ = [
@@ -64,3 +68,30 @@ __all__ = [
     "WrongState",
     "open",
 ]
+
+# Each is imported when it is first asked for: a command that only prints its help needs no engine.
+_HOMES = {
+    "Change": "engine.results",
+    "Engine": "engine.engine",
+    "ExecResult": "engine.results",
+    "Image": "images",
+    "Info": "engine.results",
+    "Instance": "engine.instance",
+    "Repaired": "engine.results",
+    "State": "spec.driver",
+}
+
+
+def __getattr__(name: str) -> object:
+    """The public names above, from where they live (PEP 562)."""
+    import importlib
+
+    if name == "open":
+        return importlib.import_module("cloison.engine.engine").open_engine
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cloison' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"cloison.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -66,7 +66,7 @@ def container_driver(layout: Layout) -> Driver:
     """The driver of containers for one installation."""
     from cloison.runtime.driver import ContainerDriver
 
-    return ContainerDriver(layout.run, layout.cache)
+    return ContainerDriver(layout.run, layout.data)
 
 
 def check(layout: Layout) -> "tuple[Finding, ...]":

@@ -4,6 +4,7 @@ Usable from several threads and processes at once; it holds nothing open but the
 """
 
 import contextlib
+import functools
 import os
 import sys
 import time
@@ -18,13 +19,13 @@ from cloison.engine.layout import Layout, layout
 from cloison.engine.records import Record
 from cloison.engine.results import Repaired
 from cloison.engine.store import Event, Store
-from cloison.images import Image, ImageStore, obtain
 from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
     from cloison.engine.drivers import Finding
+    from cloison.images import Image, ImageStore
     from cloison.images.templates import Template
 
 Progress = Callable[[str, int, int | None], None]
@@ -38,8 +39,14 @@ class Engine:
     def __init__(self, where: Layout) -> None:
         self.layout = where
         self.store = Store(where.store)
-        self.images = ImageStore(where.images)
         self.driver = drivers.container_driver(where)
+
+    @functools.cached_property
+    def images(self) -> "ImageStore":
+        """The images of this installation."""
+        from cloison.images import ImageStore
+
+        return ImageStore(self.layout.images)
 
     # --- instances ---------------------------------------------------------------------------------------
 
@@ -71,7 +78,7 @@ class Engine:
         found = self.image(image, options=options, progress=progress)
         return self._create(found, name or self._free_name(), wanted)
 
-    def _create(self, image: Image, name: str, wanted: configuration.Config) -> Instance:
+    def _create(self, image: "Image", name: str, wanted: configuration.Config) -> Instance:
         instance_id = new_id()
         with self.driver.command(instance_id, "create"):
             directory = self.layout.instance(instance_id)
@@ -83,7 +90,7 @@ class Engine:
                 self.driver.forget(instance_id)
                 raise
 
-    def _claim(self, image: Image, name: str, wanted: configuration.Config, instance_id: str) -> Record:
+    def _claim(self, image: "Image", name: str, wanted: configuration.Config, instance_id: str) -> Record:
         with self.store.transaction() as changes:
             records.claim_name(changes, name, instance_id)
             record = Record(
@@ -147,8 +154,10 @@ class Engine:
         options: Mapping[str, str] | None = None,
         rebuild: bool = False,
         progress: Progress | None = None,
-    ) -> Image:
+    ) -> "Image":
         """The image behind a name, a digest or `template[/release]`; built where it is missing, or with `rebuild`."""
+        from cloison.images import obtain
+
         return obtain(self.images, reference, options=options, rebuild=rebuild, progress=progress)
 
     def templates(self) -> "tuple[Template, ...]":
@@ -157,7 +166,7 @@ class Engine:
 
         return templates()
 
-    def remove_image(self, reference: str) -> Image:
+    def remove_image(self, reference: str) -> "Image":
         """Remove an image that no instance is made from. Raises NotFound, Busy."""
         image = self.images.find(reference)
         users = [record.name for record in records.load_all(self.store) if record.image == image.digest]

@@ -10,13 +10,11 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from cloison.base.errors import Bug, Kernel, WrongState
-from cloison.kernel import cgroups, rtnetlink
+from cloison.base.errors import Bug, Host, Kernel, Unsupported, WrongState
+from cloison.kernel import cgroups
 from cloison.plan.codec import decode, encode
-from cloison.plan.execute import compile_exec, compile_limits
 from cloison.plan.inputs import OverlayRoot, Places
 from cloison.plan.plan import Plan
-from cloison.plan.start import clone_flags, compile_start
 from cloison.plan.text import call
 from cloison.runtime import host, launcher, monitor
 from cloison.runtime.execution import Execution
@@ -35,11 +33,12 @@ EXEC_FLAGS_OF_LATE = {"cgroup": 0x02000000, "time": 0x00000080}
 
 
 class ContainerDriver:
-    """Containers of this host, with their run directories below `run` and caches below `cache`."""
+    """Containers of this host, with their run directories below `run` and caches in `data`/cache."""
 
-    def __init__(self, run: str, cache: str) -> None:
+    def __init__(self, run: str, data: str) -> None:
         self._run = run
-        self._cache = cache
+        self._data = data
+        self._cache = f"{data}/cache"
 
     def rundir(self, instance_id: str) -> RunDir:
         """The run directory of an instance."""
@@ -59,6 +58,8 @@ class ContainerDriver:
 
     def plan_start(self, instance_id: str, request: StartRequest) -> Plan:
         """The plan that `start` would run, with nothing touched."""
+        from cloison.plan.start import compile_start
+
         rundir = self.rundir(instance_id)
         seccomp = request.spec.linux.seccomp
         return compile_start(
@@ -91,8 +92,22 @@ class ContainerDriver:
             raise
         finally:
             os.close(journal)
-        with started:
-            return _outcome(started, plan, watch)
+        try:
+            with started:
+                return _outcome(started, plan, watch)
+        except (Kernel, Unsupported) as problem:
+            self._explain(problem, request)
+            raise
+
+    def _explain(self, problem: Host, request: StartRequest) -> None:
+        """Raise a better error where the host cannot start anything of this kind; only a refused start pays for that."""
+        from cloison.runtime.check import require_start
+        from cloison.runtime.survey import host_facts
+
+        try:
+            require_start(host_facts(self._data), is_privileged=not request.spec.linux.uid_mappings)
+        except Unsupported as better:
+            raise better from problem
 
     # --- watch -------------------------------------------------------------------------------------------
 
@@ -126,6 +141,8 @@ class ContainerDriver:
 
     def addresses(self) -> tuple[str, ...]:
         """The addresses of the host, which is what an instance on the host's network has."""
+        from cloison.kernel import rtnetlink
+
         return rtnetlink.addresses()
 
     def _monitor(self, instance_id: str) -> monitor.Connection:
@@ -214,6 +231,8 @@ class ContainerDriver:
 
     def plan_exec(self, instance_id: str, request: ExecRequest) -> Plan:
         """The plan that `execute` would run, with nothing touched."""
+        from cloison.plan.execute import compile_exec
+
         spec = request.spec
         seccomp = spec.linux.seccomp
         return compile_exec(
@@ -286,6 +305,8 @@ class ContainerDriver:
 
     def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None:
         """Change the limits of a running instance, all or none of them."""
+        from cloison.plan.execute import compile_limits
+
         places = host.places(instance_id)
         present = {place.outer: "" for place in places}
         plan = compile_limits(f"set limits of {name}", places, wanted, present)
@@ -343,5 +364,7 @@ def step_done(plan: Plan, report: launcher.Report) -> StepDone:
 
 
 def _namespaces(spec: Spec) -> int:
+    from cloison.plan.start import clone_flags
+
     late = {namespace.type for namespace in spec.linux.namespaces}
     return clone_flags(spec) | sum(flag for kind, flag in EXEC_FLAGS_OF_LATE.items() if kind in late)

@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine, Progress
     from cloison.engine.instance import Instance
@@ -88,6 +86,3 @@ class Invocation:
         from cloison.cli.progress import shown
 
         return shown(doing)
-
-
-pass_invocation = click.make_pass_decorator(Invocation)

@@ -6,12 +6,9 @@ it would find anything.
 """
 
 import gc
-
-gc.disable()
-
-import os  # noqa: E402
-import sys  # noqa: E402
-from typing import NoReturn  # noqa: E402
+import os
+import sys
+from typing import NoReturn
 
 COMPLETE_VARIABLE = "_CLOISON_COMPLETE"  # in which a shell's completion asks its question
 SIGINT, SIGPIPE = 2, 13
@@ -19,10 +16,10 @@ SIGINT, SIGPIPE = 2, 13
 
 def main() -> NoReturn:
     """Run the command of `sys.argv` and exit with its code."""
+    gc.disable()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
-        sys.stderr.flush()
     except OSError:
         code = code or 128 + SIGPIPE
     os._exit(code)
@@ -30,8 +27,6 @@ def main() -> NoReturn:
 
 def run(words: list[str]) -> int:
     """Run one command; gives its exit code. Every error ends here, in words on stderr."""
-    from cloison.cli.complaints import complain
-
     try:
         return _call(words)
     except KeyboardInterrupt:
@@ -39,13 +34,25 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:
         return 128 + SIGPIPE  # who read our output has heard enough
     except Exception as problem:
+        from cloison.cli.complaints import complain
+
         return complain(problem)
 
 
 def _call(words: list[str]) -> int:
+    from cloison.cli.quick import understood
+
+    quick = understood(words)
+    if quick is not None and COMPLETE_VARIABLE not in os.environ:
+        return quick()
+    return _call_by_click(words)
+
+
+def _call_by_click(words: list[str]) -> int:
     import click
 
     from cloison.cli.group import cloison
+    from cloison.cli.usage import asks_for_help, usage
 
     if os.environ.get(COMPLETE_VARIABLE):
         from click.shell_completion import shell_complete
@@ -58,3 +65,8 @@ def _call(words: list[str]) -> int:
         return ended.exit_code
     except click.Abort:
         return 128 + SIGINT
+    except click.ClickException as problem:
+        if isinstance(problem, click.UsageError) and problem.ctx and asks_for_help(problem):
+            sys.stderr.write(problem.ctx.get_help() + "\n")
+            return usage(problem).exit_code
+        raise usage(problem) from None

@@ -5,11 +5,10 @@ from typing import Any
 import click
 
 from cloison.base import units
-from cloison.base.errors import CloisonError
 from cloison.cli import completing
+from cloison.cli.complaints import complain_beside_payload
 from cloison.cli.invocation import Invocation
-
-CLOISON_FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127
+from cloison.cli.usage import usage
 
 
 class Verb(click.Command):
@@ -34,23 +33,10 @@ class PayloadVerb(Verb):
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as problem:
-            raise click.exceptions.Exit(_complained(problem)) from None
-
-    def invoke(self, context: click.Context) -> Any:
-        try:
-            return super().invoke(context)
-        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
-            raise
-        except Exception as problem:
-            return _complained(problem)
+            raise click.exceptions.Exit(complain_beside_payload(usage(problem))) from None
 
 
-def _complained(problem: Exception) -> int:
-    from cloison.cli.complaints import complain
-
-    complain(problem)
-    code = problem.code if isinstance(problem, CloisonError) else ""
-    return {"cannot-execute": CANNOT_EXECUTE, "program-not-found": NOT_FOUND}.get(code, CLOISON_FAILED)
+pass_invocation = click.make_pass_decorator(Invocation)
 
 
 def seconds(_context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from cloison.base.errors import Host
-from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.invocation import Invocation
 from cloison.cli.table import Ink, painted, shows_colours
-from cloison.cli.verb import Verb, as_json
+from cloison.cli.verb import Verb, as_json, pass_invocation
 
 if TYPE_CHECKING:
     from cloison.engine.drivers import Finding

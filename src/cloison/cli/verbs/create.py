@@ -8,8 +8,8 @@ import msgspec
 
 from cloison.base.errors import Invalid
 from cloison.cli import completing
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, pass_invocation
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHORTCUTS = {"memory": "limits.memory", "cpus": "limits.cpus", "processes": "limits.processes"}

@@ -6,9 +6,9 @@ import time
 import click
 
 from cloison.cli.completing import instances
-from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.invocation import Invocation
 from cloison.cli.table import aligned, shows_colours
-from cloison.cli.verb import Verb, as_json
+from cloison.cli.verb import Verb, as_json, pass_invocation
 
 HEADER = ("TIME", "INSTANCE", "EVENT", "DETAIL")
 

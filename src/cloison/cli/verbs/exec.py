@@ -5,9 +5,9 @@ from typing import Any
 
 import click
 
-from cloison.base.errors import Usage
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import PayloadVerb, name_argument, verbose
+from cloison.cli import calls
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import PayloadVerb, name_argument, pass_invocation, verbose
 
 
 class ExecVerb(PayloadVerb):
@@ -25,6 +25,17 @@ def options_first(words: list[str]) -> list[str]:
     if end < 2 or not words[1].startswith("-"):
         return words
     return [*words[1:end], words[0], *words[end:]]
+
+
+def _variables(_context: click.Context, _parameter: click.Parameter, texts: tuple[str, ...]) -> list[tuple[str, str]]:
+    """`NAME=VALUE`; a NAME alone has the value that it has here."""
+    found = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise click.BadParameter(f"{text}: write NAME=VALUE")
+        found.append((name, value if equals else os.environ.get(name, "")))
+    return found
 
 
 @click.command(
@@ -54,20 +65,12 @@ def command(invocation: Invocation, /, name: str, words: tuple[str, ...], **opti
     It gets a terminal when standard input and output are terminals. The exit code is 128+n for signal n, and where
     there is none: 127 when the command is not there, 126 when it cannot be executed, 125 when cloison failed.
     """
-    wants_tty = options["wants_tty"]
-    return invocation.get(name).exec_here(
+    return calls.execute(
+        invocation,
+        name,
         words[1:] if words[0] == "--" else words,
-        tty=os.isatty(0) and os.isatty(1) if wants_tty is None else wants_tty,
-        env=dict(_variable(text) for text in options["variables"]),
+        wants_tty=options["wants_tty"],
+        env=dict(options["variables"]),
         cwd=options["cwd"],
         user=options["user"],
-        watch=invocation.watch(),
     )
-
-
-def _variable(text: str) -> tuple[str, str]:
-    """`NAME=VALUE`; a NAME alone has the value that it has here."""
-    name, equals, value = text.partition("=")
-    if not name:
-        raise Usage(f"--env {text}: write NAME=VALUE")
-    return name, value if equals else os.environ.get(name, "")

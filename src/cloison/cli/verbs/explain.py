@@ -4,8 +4,8 @@ import click
 
 from cloison.base.errors import Usage
 from cloison.cli.completing import instances
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, as_json
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, as_json, pass_invocation
 
 
 @click.command(
@@ -19,8 +19,8 @@ from cloison.cli.verb import Verb, as_json
 def command(invocation: Invocation, words: tuple[str, ...], *, as_json: bool) -> None:
     """Show every step of a start, or of an exec, in its order.
 
-    Nothing is touched. Each step is one operation of the kernel, with the page that documents it. At the end stand the steps that take
-    everything back, whatever happens.
+    Nothing is touched. Each step is one operation of the kernel, with the page that documents it. At the end
+    stand the steps that take everything back, whatever happens.
     """
     import msgspec
 

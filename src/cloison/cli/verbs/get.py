@@ -4,8 +4,8 @@ import click
 import msgspec
 
 from cloison.cli.completing import keys
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, as_json, name_argument
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, as_json, name_argument, pass_invocation
 
 
 @click.command(cls=Verb, examples=("cloison get web limits.memory", "cloison get web", "cloison get web --json"))

@@ -7,9 +7,9 @@ import click
 
 from cloison.base.units import format_size
 from cloison.cli.completing import images
-from cloison.cli.invocation import Invocation, pass_invocation
+from cloison.cli.invocation import Invocation
 from cloison.cli.table import aligned, listed, shows_colours
-from cloison.cli.verb import Verb, as_json
+from cloison.cli.verb import Verb, as_json, pass_invocation
 from cloison.cli.verbs.create import pairs
 
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 import click
 
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, as_json, names_argument
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, as_json, names_argument, pass_invocation
 
 
 @click.command(cls=Verb, examples=("cloison info web", "cloison info --json web db"))

@@ -3,8 +3,8 @@
 import click
 
 from cloison.cli.completing import signals
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, names_argument
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, names_argument, pass_invocation
 
 
 @click.command(cls=Verb, examples=("cloison kill web", "cloison kill -s HUP web"))

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, verbose
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, pass_invocation, verbose
 from cloison.cli.verbs.create import creating, wanted
 
 

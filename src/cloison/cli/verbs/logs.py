@@ -4,8 +4,8 @@ import sys
 
 import click
 
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, name_argument
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, name_argument, pass_invocation
 
 
 @click.command(cls=Verb, examples=("cloison logs web", "cloison logs -n 20 web", "cloison logs -f web"))

@@ -2,8 +2,8 @@
 
 import click
 
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, pass_invocation
 
 
 @click.command("_reboot", cls=Verb, hidden=True, examples=())

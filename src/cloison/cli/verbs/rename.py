@@ -3,8 +3,8 @@
 import click
 
 from cloison.cli.completing import instances
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, pass_invocation
 
 
 @click.command(cls=Verb, examples=("cloison rename web shop",))

@@ -4,8 +4,8 @@ import click
 import msgspec
 
 from cloison.cli import completing
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, as_json
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, as_json, pass_invocation
 
 
 @click.command(cls=Verb, examples=("cloison repair", "cloison repair web"))

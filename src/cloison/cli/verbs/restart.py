@@ -2,8 +2,8 @@
 
 import click
 
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, force_stop, names_argument, stop_timeout, verbose
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, force_stop, names_argument, pass_invocation, stop_timeout, verbose
 
 
 @click.command(cls=Verb, examples=("cloison restart web", "cloison restart -t 5s web"))

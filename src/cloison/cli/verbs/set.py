@@ -3,8 +3,8 @@
 import click
 
 from cloison.cli.completing import assignments
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, name_argument
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, name_argument, pass_invocation
 
 
 class SetVerb(Verb):

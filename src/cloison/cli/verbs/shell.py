@@ -2,8 +2,9 @@
 
 import click
 
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import PayloadVerb, name_argument
+from cloison.cli.complaints import complain_beside_payload
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import PayloadVerb, name_argument, pass_invocation
 
 
 @click.command(cls=PayloadVerb, examples=("cloison shell web", "echo uptime | cloison shell web"))
@@ -11,4 +12,7 @@ from cloison.cli.verb import PayloadVerb, name_argument
 @pass_invocation
 def command(invocation: Invocation, name: str) -> int:
     """Open a login shell of root inside an instance."""
-    return invocation.get(name).shell()
+    try:
+        return invocation.get(name).shell()
+    except Exception as problem:
+        return complain_beside_payload(problem)

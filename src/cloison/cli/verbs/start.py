@@ -2,8 +2,9 @@
 
 import click
 
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, names_argument, verbose
+from cloison.cli import calls
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, names_argument, pass_invocation, verbose
 
 
 @click.command(cls=Verb, examples=("cloison start web", "cloison start web db", "cloison start -v web"))
@@ -12,4 +13,4 @@ from cloison.cli.verb import Verb, names_argument, verbose
 @pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...]) -> int:
     """Start instances."""
-    return invocation.each(names, lambda instance: instance.start(watch=invocation.watch()))
+    return calls.start(invocation, names)

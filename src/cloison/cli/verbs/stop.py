@@ -2,8 +2,9 @@
 
 import click
 
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, force_stop, names_argument, stop_timeout
+from cloison.cli import calls
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, force_stop, names_argument, pass_invocation, stop_timeout
 
 
 @click.command(cls=Verb, examples=("cloison stop web", "cloison stop -t 2m db", "cloison stop -f web db"))
@@ -17,4 +18,4 @@ def command(invocation: Invocation, names: tuple[str, ...], timeout_s: float | N
     Each one's init is asked to shut down and waited for; what does not stop in time is killed. Several are stopped at
     the same time.
     """
-    return invocation.each_at_once(names, lambda instance: instance.stop(timeout_s=timeout_s, force=force))
+    return calls.stop(invocation, names, timeout_s=timeout_s, force=force)

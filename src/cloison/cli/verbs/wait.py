@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import click
 
 from cloison.base.errors import TimedOut
-from cloison.cli.invocation import Invocation, pass_invocation
-from cloison.cli.verb import Verb, names_argument, seconds
+from cloison.cli.invocation import Invocation
+from cloison.cli.verb import Verb, names_argument, pass_invocation, seconds
 
 if TYPE_CHECKING:
     from cloison.engine.instance import Instance
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def command(invocation: Invocation, names: tuple[str, ...], timeout_s: float | None) -> int:
     """Wait until instances have ended; print their exit codes.
 
-    The exit code of an instance is that of its init, 128+n where signal n ended it. One that is not running has ended already.
+    The exit code of an instance is that of its init, 128+n where signal n ended it. One that is
+    not running has ended already.
     """
     return invocation.each(names, lambda instance: _wait(instance, timeout_s))
 

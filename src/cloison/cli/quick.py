@@ -1,0 +1,41 @@
+"""The short way: the plain forms of the commands that are called most often, without click.
+
+    cloison start NAME...      cloison exec NAME [--] COMMAND...
+    cloison stop NAME...       cloison ls
+
+Importing click takes longer than the start of a container. Whatever has an option, and everything that is written in
+another way, takes the whole command line, which knows these forms as well; both ways end in the same functions.
+"""
+
+from collections.abc import Callable
+
+from cloison.cli.invocation import Invocation
+
+
+def understood(words: list[str]) -> Callable[[], int] | None:
+    """The call that these words mean, where they have one of the forms above."""
+    match words:
+        case ["ls"]:
+            from cloison.cli import listing
+
+            return lambda: listing.show(Invocation())
+        case ["start" | "stop", _, *_] if not any(word.startswith("-") for word in words):
+            return _on_names(words[0], words[1:])
+        case ["exec", name, "--", _, *_] if not name.startswith("-"):
+            return _execution(name, words[3:])
+        case ["exec", name, command, *_] if not name.startswith("-") and not command.startswith("-"):
+            return _execution(name, words[2:])
+    return None
+
+
+def _on_names(verb: str, names: list[str]) -> Callable[[], int]:
+    from cloison.cli import calls
+
+    call = calls.start if verb == "start" else calls.stop
+    return lambda: call(Invocation(), names)
+
+
+def _execution(name: str, argv: list[str]) -> Callable[[], int]:
+    from cloison.cli import calls
+
+    return lambda: calls.execute(Invocation(), name, argv)

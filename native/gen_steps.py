@@ -145,6 +145,7 @@ def _dispatch(kinds: list[Kind]) -> str:
 
 
 def main(words: list[str]) -> int:
+    """The exit status: 0, 1 where `--check` found a difference, 2 for other words than the two usages."""
     match words:
         case ["--check", name]:
             path = Path(name)

@@ -18,7 +18,7 @@ _MOUNT_ATTR = struct.Struct("=QQQQ")
 
 
 def read_only(path: str) -> int:
-    """A descriptor of `path` on a detached read-only mount, owned by the caller. Raises OSError without CAP_SYS_ADMIN."""
+    """A descriptor of `path` on a detached read-only mount; the caller owns it. Raises OSError (CAP_SYS_ADMIN)."""
     libc = ctypes.CDLL(None, use_errno=True)
     fd = int(libc.syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), _OPEN_TREE_CLONE | os.O_CLOEXEC))
     if fd < 0:

@@ -100,7 +100,7 @@ class ContainerDriver:
             raise
 
     def _explain(self, problem: Host, request: StartRequest) -> None:
-        """Raise a better error where the host cannot start anything of this kind; only a refused start pays for that."""
+        """Raise a better error where the host can start nothing of this kind; only a refused start pays for that."""
         from cloison.runtime.check import require_start
         from cloison.runtime.survey import host_facts
 

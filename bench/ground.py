@@ -1,0 +1,111 @@
+"""Where the bench works: one root filesystem for all, one installation of cloison, and nothing left at the end.
+
+    <kept>/                 an installation of cloison; its images stay for the next run, its instances do not
+    <made>/rootfs           a copy of cloison's busybox image, which every neighbour uses
+    <made>/...              their bundles, configurations and state; all of it is removed
+
+Everything that is started carries `mark` in its name or its directory, which is how leftovers are found.
+"""
+
+import contextlib
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import cloison
+from bench.processes import ENVIRONMENT, found
+
+KEPT = Path(__file__).resolve().parent.parent / "build" / "bench"
+CGROUPS = Path("/sys/fs/cgroup")
+# Parents that the neighbours make in every hierarchy and do not take away; removed where they are empty.
+THEIR_CGROUPS = ("lxc.pivot", "docker", "libpod_parent")
+LIMITS = ("limits.memory=64M", "limits.cpus=1", "limits.processes=100")
+
+
+class Ground:
+    """What the rows stand on. `later` takes what has to be undone at the end, in reverse order."""
+
+    def __init__(self, made: Path, kept: Path, later: contextlib.ExitStack, *, is_quick: bool) -> None:
+        self.made = made
+        self.mark = made.name
+        self.is_quick = is_quick
+        self.engine = cloison.open(str(kept))
+        self.later = later
+        self.rootfs = made / "rootfs"
+
+    def rounds(self, number: int) -> int:
+        """How often to measure: `number` times, or hardly in a quick run."""
+        return max(3, number // 10) if self.is_quick else number
+
+    def instance(self, name: str, *config: str, image: str = "busybox") -> cloison.Instance:
+        """A new instance, deleted at the end."""
+        instance = self.engine.create(image, name, config=config)
+        self.later.callback(remove, instance)
+        return instance
+
+    def directory(self, name: str) -> Path:
+        """An empty directory of the bench's own."""
+        path = self.made / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def remove(instance: cloison.Instance) -> None:
+    """Delete an instance, whatever state it is in; one that is gone is no error."""
+    with contextlib.suppress(cloison.NotFound):
+        instance.delete(force=True)
+
+
+@contextlib.contextmanager
+def ground(*, is_quick: bool, kept: Path = KEPT) -> Iterator[Ground]:
+    """Prepare everything; take everything back."""
+    kept.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cloison-bench-") as made, contextlib.ExitStack() as later:
+        place = Ground(Path(made), kept, later, is_quick=is_quick)
+        for left in place.engine.instances():  # of a run that was killed
+            remove(left)
+        image = place.engine.image("busybox")
+        subprocess.run([found("cp"), "-a", image.layers[0], str(place.rootfs)], env=ENVIRONMENT, check=True)
+        os.chmod(made, 0o755)  # an init with mapped ids has to get through
+        yield place
+
+
+def sweep(mark: str) -> None:
+    """Remove the empty cgroups that the neighbours leave behind."""
+    for directory in sorted(_cgroups(mark), reverse=True):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def leftovers(mark: str) -> tuple[str, ...]:
+    """Mounts, control groups and processes that still bear the mark of this run."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line]
+    groups = [str(path) for path in _cgroups(mark) if path.name not in THEIR_CGROUPS]
+    return tuple(
+        [f"mount {path}" for path in mounts]
+        + [f"control group {path}" for path in groups]
+        + [f"process {pid} ({line})" for pid, line in processes(lambda line: mark in line)]
+    )
+
+
+def processes(fits: Callable[[str], bool]) -> list[tuple[int, str]]:
+    """Pid and command line of every process whose command line fits."""
+    seen = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+                if fits(line):
+                    seen.append((int(entry.name), line))
+    return seen
+
+
+def _cgroups(mark: str) -> list[Path]:
+    return [
+        directory
+        for pattern in ("*", "*/*", "*/*/*", "*/*/*/*")
+        for directory in CGROUPS.glob(pattern)
+        if directory.is_dir() and (mark in str(directory) or directory.name in THEIR_CGROUPS)
+    ]

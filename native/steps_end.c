@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -107,6 +108,7 @@ finish(struct state *st, int status, uint64_t started)
 	monitor_farewell(failed == 0 ? 0 : -EBUSY, status);
 	if (wants_reboot(status) && failed == 0 && *arg->reboot != NULL) {
 		prepare_exec(st);
+		umask(st->umask);
 		execve(arg->reboot[0], arg->reboot, environ);
 	}
 	_exit(failed == 0 ? 0 : 1);

@@ -32,7 +32,6 @@ prepare_exec(struct state *st)
 	st->prepared = true;
 	reset_signals();
 	sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-	umask(st->umask);
 }
 
 /* execve(2). Of several candidates that cannot be executed one error is told:
@@ -44,6 +43,7 @@ do_exec(const struct arg_exec *arg, struct state *st)
 	int error = -ENOENT;
 
 	prepare_exec(st);
+	umask(st->umask);
 	*st->progress = PROGRESS_EXEC;
 	for (char *const *program = arg->programs; *program; program++) {
 		execve(*program, arg->argv, arg->env);

@@ -4,11 +4,11 @@ So nothing here may import click.
 """
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 
-from cloison.cli.complaints import complain_beside_payload
 from cloison.cli.invocation import Invocation
+
+NO_VARIABLES: Mapping[str, str] = {}
 
 
 def start(invocation: Invocation, names: Sequence[str]) -> int:
@@ -27,22 +27,16 @@ def execute(
     argv: Sequence[str],
     *,
     wants_tty: bool | None = None,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str] = NO_VARIABLES,
     cwd: str = "",
     user: str = "",
 ) -> int:
     """Run a command inside; gives its exit code. None for `wants_tty` looks at our own streams."""
-    try:
-        sys.stdout.flush()
-        return invocation.get(name).exec_here(
-            argv,
-            tty=os.isatty(0) and os.isatty(1) if wants_tty is None else wants_tty,
-            env=env,
-            cwd=cwd,
-            user=user,
-            watch=invocation.watch(),
-        )
-    except BrokenPipeError:
-        raise
-    except Exception as problem:
-        return complain_beside_payload(problem)
+    return invocation.get(name).exec_here(
+        argv,
+        tty=os.isatty(0) and os.isatty(1) if wants_tty is None else wants_tty,
+        env=env,
+        cwd=cwd,
+        user=user,
+        watch=invocation.watch(),
+    )

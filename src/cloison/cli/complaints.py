@@ -5,6 +5,7 @@ cloison: cannot start 'web': user 'ana' owns 1000 subordinate ids, 65536 are nee
 """
 
 import sys
+from collections.abc import Callable
 
 from cloison.base.errors import Bug, CloisonError
 
@@ -26,11 +27,16 @@ def complain(problem: BaseException) -> int:
     return known.exit_code
 
 
-def complain_beside_payload(problem: BaseException) -> int:
-    """The same, with the exit codes of a command that otherwise gives those of what it runs."""
-    complain(problem)
-    code = problem.code if isinstance(problem, CloisonError) else ""
-    return {"cannot-execute": CANNOT_EXECUTE, "program-not-found": NOT_FOUND}.get(code, CLOISON_FAILED)
+def beside_payload(call: Callable[[], int]) -> int:
+    """The exit code of a payload that `call` runs; whatever keeps it from that is told apart from the payload's own."""
+    try:
+        return call()
+    except BrokenPipeError:
+        raise
+    except Exception as problem:
+        complain(problem)
+        code = problem.code if isinstance(problem, CloisonError) else ""
+        return {"cannot-execute": CANNOT_EXECUTE, "program-not-found": NOT_FOUND}.get(code, CLOISON_FAILED)
 
 
 def sentence(problem: CloisonError) -> str:

@@ -2,8 +2,8 @@
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator
+from time import monotonic, sleep
 
 PAUSE_S = 0.1
 RESTART_S = 1.0  # a stopped instance that is not started again within this has ended
@@ -52,11 +52,14 @@ class Follower:
         while True:
             is_stopped = self._state() == "stopped"  # asked before the last look, so that nothing is missed
             yield from self._new()
-            now = time.monotonic()
-            stopped_since = (stopped_since or now) if is_stopped else None
+            now = monotonic()
+            if not is_stopped:
+                stopped_since = None
+            elif stopped_since is None:
+                stopped_since = now
             if stopped_since is not None and now - stopped_since >= RESTART_S:
                 return
-            time.sleep(PAUSE_S)
+            sleep(PAUSE_S)
 
     def _new(self) -> Iterator[bytes]:
         """Everything up to the present end: the rest of the file that was renamed, then the new one."""

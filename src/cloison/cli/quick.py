@@ -37,5 +37,6 @@ def _on_names(verb: str, names: list[str]) -> Callable[[], int]:
 
 def _execution(name: str, argv: list[str]) -> Callable[[], int]:
     from cloison.cli import calls
+    from cloison.cli.complaints import beside_payload
 
-    return lambda: calls.execute(Invocation(), name, argv)
+    return lambda: beside_payload(lambda: calls.execute(Invocation(), name, argv))

@@ -6,7 +6,7 @@ import click
 
 from cloison.base import units
 from cloison.cli import completing
-from cloison.cli.complaints import complain_beside_payload
+from cloison.cli.complaints import CLOISON_FAILED, beside_payload, complain
 from cloison.cli.invocation import Invocation
 from cloison.cli.usage import usage
 
@@ -33,7 +33,11 @@ class PayloadVerb(Verb):
         try:
             return super().make_context(*args, **kwargs)
         except click.UsageError as problem:
-            raise click.exceptions.Exit(complain_beside_payload(usage(problem))) from None
+            complain(usage(problem))
+            raise click.exceptions.Exit(CLOISON_FAILED) from None
+
+    def invoke(self, context: click.Context) -> int:
+        return beside_payload(lambda: super(PayloadVerb, self).invoke(context))
 
 
 pass_invocation = click.make_pass_decorator(Invocation)

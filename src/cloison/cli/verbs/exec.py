@@ -53,7 +53,13 @@ def _variables(_context: click.Context, _parameter: click.Parameter, texts: tupl
 @click.option("-u", "--user", default="", metavar="USER[:GROUP]", help="Run it as this user, by name or number.")
 @click.option("-w", "--cwd", default="", metavar="DIR", help="Run it in this directory (default: /).")
 @click.option(
-    "-e", "--env", "variables", multiple=True, metavar="NAME=VALUE", help="Set a variable of its environment."
+    "-e",
+    "--env",
+    "variables",
+    multiple=True,
+    callback=_variables,
+    metavar="NAME=VALUE",
+    help="Set a variable of its environment; NAME alone passes ours on.",
 )
 @verbose
 @name_argument

@@ -2,7 +2,6 @@
 
 import click
 
-from cloison.cli.complaints import complain_beside_payload
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import PayloadVerb, name_argument, pass_invocation
 
@@ -12,7 +11,4 @@ from cloison.cli.verb import PayloadVerb, name_argument, pass_invocation
 @pass_invocation
 def command(invocation: Invocation, name: str) -> int:
     """Open a login shell of root inside an instance."""
-    try:
-        return invocation.get(name).shell()
-    except Exception as problem:
-        return complain_beside_payload(problem)
+    return invocation.get(name).shell()

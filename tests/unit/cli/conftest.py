@@ -1,0 +1,123 @@
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from cloison.base.errors import NotFound
+from cloison.cli.main import run
+from cloison.engine.results import Change, ExitInfo, IdMapInfo, Info, LimitInfo, UsageInfo
+from cloison.spec.config import Config
+from cloison.spec.driver import State
+
+RUNNING = Info(
+    id="0123456789ab",
+    name="web",
+    kind="container",
+    state=State.RUNNING,
+    pid=4242,
+    monitor_pid=4241,
+    image="debian/12",
+    image_digest="sha256:" + "0" * 64,
+    privileged=False,
+    idmap=(IdMapInfo(0, 1048576, 65536),),
+    addresses=("10.0.0.2",),
+    network="none",
+    limits=LimitInfo(256 << 20, 1.5, None),
+    usage=UsageInfo(1_500_000_000, 12 << 20, 20 << 20, 9),
+    created="2026-01-02T03:04:05Z",
+    started="2026-01-02T03:04:06Z",
+    config={"limits.memory": "256M"},
+)
+STOPPED = msgspec.structs.replace(
+    RUNNING,
+    name="db",
+    state=State.STOPPED,
+    pid=0,
+    monitor_pid=0,
+    privileged=True,
+    idmap=(),
+    addresses=(),
+    usage=UsageInfo(),
+    exit=ExitInfo(137, "killed", "2026-01-02T05:00:00Z", 0),
+)
+
+
+class FakeInstance:
+    """Writes down what it is asked for; `fails` raises instead."""
+
+    def __init__(self, engine: "FakeEngine", info: Info) -> None:
+        self.engine = engine
+        self.name = info.name
+        self.id = info.id
+        self._info = info
+        self.config = Config()
+
+    def __getattr__(self, method: str) -> Callable[..., object]:
+        def call(*args: object, **options: object) -> object:
+            self.engine.calls.append((method, self.name, *args, options))
+            if method in self.engine.fails:
+                raise self.engine.fails[method]
+            return self.engine.answers.get(method)
+
+        return call
+
+    @property
+    def state(self) -> State:
+        return self._info.state
+
+    def info(self, *, with_disk: bool = False) -> Info:
+        return msgspec.structs.replace(self._info, disk_bytes=4096 if with_disk else None)
+
+
+class FakeEngine:
+    """The instances `web`, which runs, and `db`, which does not."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.fails: dict[str, BaseException] = {}
+        self.answers: dict[str, object] = {"exec_here": 0, "set": Change((), ()), "wait": True, "logs": b""}
+        self._instances = {info.name: FakeInstance(self, info) for info in (STOPPED, RUNNING)}
+
+    def get(self, name: str) -> FakeInstance:
+        if name not in self._instances:
+            raise NotFound(f"there is no instance {name!r}", hint="`cloison ls` lists all of them")
+        return self._instances[name]
+
+    def instances(self) -> tuple[FakeInstance, ...]:
+        return tuple(self._instances.values())
+
+    def create(self, *args: object, **options: object) -> FakeInstance:
+        self.calls.append(("create", *args, options))
+        return self.get("web")
+
+    def launch(self, *args: object, **options: object) -> FakeInstance:
+        self.calls.append(("launch", *args, options))
+        return self.get("web")
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    fake = FakeEngine()
+    monkeypatch.setattr("cloison.engine.engine.open_engine", lambda root=None: fake)
+    return fake
+
+
+class Said:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code = code
+        self.out = out
+        self.err = err
+
+
+@pytest.fixture
+def cloison(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    """Runs a command line on the fake engine."""
+
+    def call(line: str) -> Said:
+        capsys.readouterr()
+        code = run(line.split())
+        return Said(code, *capsys.readouterr())
+
+    return call

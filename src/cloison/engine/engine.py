@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from cloison.base.disk import full_disk_named
 from cloison.base.errors import Busy, Denied, Exists, NotFound
 from cloison.base.ids import check_name, new_id
 from cloison.engine import drivers, records
@@ -80,7 +81,7 @@ class Engine:
 
     def _create(self, image: "Image", name: str, wanted: configuration.Config) -> Instance:
         instance_id = new_id()
-        with self.driver.command(instance_id, "create"):
+        with full_disk_named(self.layout.data), self.driver.command(instance_id, "create"):
             directory = self.layout.instance(instance_id)
             overlay.create(directory)
             try:
@@ -234,7 +235,8 @@ def open_engine(root: str | None = None) -> Engine:
     Raises Denied without root's rights."""
     where = layout(root)
     try:
-        where.make()
+        with full_disk_named(where.data):
+            where.make()
     except PermissionError as problem:
         raise Denied(f"{problem.filename} cannot be made: cloison has to be run as root", hint="try sudo") from problem
     return Engine(where)

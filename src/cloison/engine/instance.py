@@ -7,11 +7,12 @@ for the guest, and so holds no lock either: a second, forced one can always over
 import contextlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from cloison.base.disk import full_disk_named
 from cloison.base.errors import Invalid, NotFound, WrongState
 from cloison.base.ids import check_name
 from cloison.base.signals import signal_number
@@ -290,11 +291,13 @@ class Instance:
         request = msgspec.structs.replace(request, argv0="-" + root.shell.rsplit("/", 1)[-1])
         return driver.run_here(lambda stdio: self._execute(request, stdio), on_terminal=is_terminal)
 
-    def console(self) -> None:
-        """Its console on the caller's terminal, until it ends or the user types Ctrl-a q."""
+    def console(self, connected: Callable[[], None] | None = None) -> None:
+        """Its console on the caller's terminal, until it ends or the user types Ctrl-a q.
+
+        `connected` is called once the console is there, before it is shown."""
         self._expect_running("show its console")
         with self._worded("show its console"):
-            self._engine.driver.show_console(self.id, self._log())
+            self._engine.driver.show_console(self.id, self._log(), connected)
 
     # --- within ------------------------------------------------------------------------------------------
 
@@ -325,7 +328,10 @@ class Instance:
     @contextlib.contextmanager
     def _command(self, doing: str, *, timeout_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
         """Be the only one to change it; its record is the present one."""
-        with self._engine.driver.command(self.id, doing, timeout_s=timeout_s):
+        with (
+            full_disk_named(self._engine.layout.data),
+            self._engine.driver.command(self.id, doing, timeout_s=timeout_s),
+        ):
             try:
                 self.reload()
             except NotFound:

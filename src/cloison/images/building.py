@@ -55,8 +55,8 @@ def _build(
     store: ImageStore, recipe: "Template", request: "Request", progress: Progress, before: Image | None
 ) -> Image:
     """Build `request`, unless somebody else does so meanwhile: then theirs is taken. `before` is the image so far."""
+    from cloison.base.disk import full_disk_named
     from cloison.images import layers
-    from cloison.images.files import full_disk_named
     from cloison.images.workspace import workspace
 
     store.prepare()
@@ -65,7 +65,7 @@ def _build(
         now = store.known(request.names[0])
         if now is not None and (before is None or now.created != before.created or now.digest != before.digest):
             return now
-        with full_disk_named(store.root), workspace(store.tmp_dir, store.lock_path) as work:
+        with full_disk_named(store.root, what="images"), workspace(store.tmp_dir, store.lock_path) as work:
             with _log_kept(work.log, f"{store.root}/last-build.log"):
                 facts = recipe.build(request, work, progress)
             layer = layers.measure(work.rootfs, lambda done: progress("measure", done, None))

@@ -7,9 +7,10 @@ import time
 
 import msgspec
 
+from cloison.base.disk import full_disk_named
 from cloison.base.errors import Invalid
 from cloison.images import blobs, layout
-from cloison.images.files import full_disk_named, settle_names
+from cloison.images.files import settle_names
 from cloison.images.image import Facts, Image
 from cloison.images.layout import Descriptor, Index, Layer, Manifest, Record, hex_of
 
@@ -30,7 +31,7 @@ def check_name(name: str) -> None:
 def add(root: str, index: Index, rootfs: str, layer: Layer, facts: Facts) -> tuple[Image, tuple[Descriptor, ...]]:
     """Take `rootfs` over as a layer, and write its config and manifest; the image, and the index's lines with it."""
     blobs_dir = f"{root}/blobs/sha256"
-    with full_disk_named(root):
+    with full_disk_named(root, what="images"):
         _take(rootfs, f"{root}/layers/{hex_of(layer.diff_id)}")
         config = msgspec.json.encode(layout.config_of(facts, (layer,)))
         config_digest = blobs.put(blobs_dir, config)

@@ -1,11 +1,6 @@
-"""Files that are there whole or not at all, and disks that are full."""
+"""Files that are there whole or not at all."""
 
-import contextlib
-import errno
 import os
-from collections.abc import Iterator
-
-from cloison.base.errors import NoSpace
 
 
 def write_beside(path: str, content: bytes) -> None:
@@ -27,23 +22,3 @@ def settle_names(directory: str) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-@contextlib.contextmanager
-def full_disk_named(path: str) -> Iterator[None]:
-    """Raise NoSpace, which names `path`, for an OSError that says that a disk or a quota is full."""
-    try:
-        yield
-    except OSError as problem:
-        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise no_space(path) from problem
-        raise
-
-
-def no_space(path: str) -> NoSpace:
-    """The error for a full disk below `path`."""
-    return NoSpace(
-        f"no space is left for images in {path}",
-        hint="remove images that are not needed, or put the data directory on a larger disk",
-        path=path,
-    )

@@ -133,10 +133,11 @@ class ImageStore:
 
     def prepare(self) -> None:
         """Make the directories of the store where they are missing. Raises NoSpace."""
-        from cloison.images.files import full_disk_named, write_beside
+        from cloison.base.disk import full_disk_named
+        from cloison.images.files import write_beside
         from cloison.images.layout import OCI_LAYOUT
 
-        with full_disk_named(self.root):
+        with full_disk_named(self.root, what="images"):
             os.makedirs(self.root, exist_ok=True)
             os.chmod(self.root, 0o700)
             for path in (self.layers_dir, self.blobs_dir, self.tmp_dir, self.builds_dir):
@@ -145,10 +146,11 @@ class ImageStore:
                 write_beside(f"{self.root}/oci-layout", OCI_LAYOUT)
 
     def _replace_index(self, lines: tuple[Descriptor, ...]) -> None:
-        from cloison.images.files import full_disk_named, write_beside
+        from cloison.base.disk import full_disk_named
+        from cloison.images.files import write_beside
 
         index = Index(EMPTY_INDEX.schema_version, EMPTY_INDEX.media_type, lines)
-        with full_disk_named(self.root):
+        with full_disk_named(self.root, what="images"):
             write_beside(self._index_path, msgspec.json.encode(index))
 
     def _changing(self) -> contextlib.AbstractContextManager[int]:

@@ -7,7 +7,7 @@ threads may use a driver at once. Who may change an instance at this moment is d
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cloison.base.errors import Bug, Host, Kernel, Unsupported, WrongState
@@ -295,12 +295,14 @@ class ContainerDriver:
 
         return accounts.account(pid, user)
 
-    def show_console(self, instance_id: str, log: str) -> None:
+    def show_console(self, instance_id: str, log: str, connected: Callable[[], None] | None = None) -> None:
         """The console on the caller's terminal, what it has shown before first. Raises WrongState."""
         from cloison.runtime import relay
 
         with self._monitor(instance_id) as connection:
             shown = connection.attach_console()
+            if connected is not None:
+                connected()
             relay.on_console(connection, relay.tail(log, shown))
 
     def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None:

@@ -15,5 +15,4 @@ def command(invocation: Invocation, name: str) -> None:
     What it has shown lately is shown again first. Ctrl-a Ctrl-a sends one Ctrl-a.
     """
     instance = invocation.get(name)
-    invocation.note(f"Connected to the console of {instance.name}; Ctrl-a q leaves")
-    instance.console()
+    instance.console(lambda: invocation.note(f"Connected to the console of {instance.name}; Ctrl-a q leaves"))

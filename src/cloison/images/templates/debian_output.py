@@ -7,8 +7,8 @@ counts twice in an installation: when it is unpacked, and when it is set up.
 import re
 from collections.abc import Sequence
 
+from cloison.base.disk import no_space
 from cloison.base.errors import CloisonError, Host, Invalid, Remote
-from cloison.images.files import no_space
 from cloison.images.templates.template import Progress
 
 # mmdebstrap announces what it does now; the rest is apt's and dpkg's.
@@ -80,7 +80,7 @@ class Hearer:
 def failure(program: str, code: int, lines: Sequence[str], path: str) -> CloisonError:
     """Why `program`, which wrote to `path`, ended with `code`, after saying `lines` last."""
     if any(word in line for line in lines for word in _FULL):
-        return no_space(path)
+        return no_space(path, what="images")
     for line in lines:
         if found := _NO_PACKAGE.search(line):
             name = next(filter(None, found.groups()))

@@ -19,6 +19,9 @@
  * to try again. A hundred containers that start at once do that. */
 #define RESOLVE_TRIES 128
 
+/* Of a path that is made: parts, and links in them. */
+#define PARTS_MAX 256
+
 static int
 resolve(int root, const char *path)
 {
@@ -32,89 +35,115 @@ resolve(int root, const char *path)
 	return fd;
 }
 
-/* Make `name` in the directory `parent`, and open just that: a link that
- * somebody puts in its place, or that dangled there, is ELOOP. */
+/* Make `name` in the directory `parent`, and open just that: ELOOP where it is
+ * a link, one that dangles or that somebody has put there just now. */
 static int
 make(int parent, const char *name, enum create create, mode_t mode)
 {
-	int fd;
+	int made;
 
-	if (create == CREATE_DIRECTORY) {
-		if (mkdirat(parent, name, mode) < 0 && errno != EEXIST)
-			return -errno;
-	} else {
-		fd = openat(parent, name, O_WRONLY | O_CREAT | O_EXCL |
-			    O_NOFOLLOW | O_CLOEXEC, mode);
-		if (fd < 0 && errno != EEXIST)
-			return -errno;
-		if (fd >= 0)
-			close(fd);
-	}
+	if (create == CREATE_DIRECTORY)
+		made = outcome(mkdirat(parent, name, mode));
+	else
+		made = outcome(openat(parent, name, O_WRONLY | O_CREAT |
+				      O_EXCL | O_CLOEXEC, mode));
+	if (made < 0 && made != -EEXIST)
+		return made;
+	if (made >= 0 && create == CREATE_FILE)
+		close(made);
 	return sys_openat2(parent, name, O_PATH,
 			   RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
 }
 
-/* The longest prefix of `path` that exists, as a descriptor; *end is where it
- * ends. Prefixes are resolved from the root, so that links in them mean what
- * they mean inside. */
+/* The directory up to which `path` exists; *part is what follows. A prefix is
+ * resolved from the root, so that links in it mean what they mean inside. */
 static int
-open_prefix(int root, char *path, char **end)
+open_prefix(int root, char *path, char **part)
 {
-	char *cut = *end;
+	char *end = path + strlen(path);
 	int fd = -ENOENT;
 
-	while (fd == -ENOENT && cut > path) {
-		while (cut > path && *--cut != '/')
+	while (fd == -ENOENT && end > path) {
+		while (end > path && *--end != '/')
 			continue;
-		if (cut == path) {
-			fd = resolve(root, *path == '/' ? "/" : ".");
-			break;
-		}
-		*cut = '\0';
+		*part = *end == '/' ? end + 1 : end;
+		if (end == path)
+			return resolve(root, *path == '/' ? "/" : ".");
+		*end = '\0';
 		fd = resolve(root, path);
-		*cut = '/';
+		*end = '/';
 	}
-	*end = cut;
 	return fd;
 }
 
-/* Up to what exists, and down again, making what is missing. */
+/* Put what the link `name` says into `path`, in the place of the part that
+ * begins there. The target is not there yet: systemd's /etc/resolv.conf. */
+static int
+follow(int dir, const char *name, char *path, char *part)
+{
+	static char target[PATH_MAX], whole[PATH_MAX];
+	ssize_t size = readlinkat(dir, name, target, sizeof target - 1);
+	const char *rest = part + strlen(name);
+
+	if (size < 0)
+		return -errno;
+	target[size] = '\0';
+	*part = '\0';
+	if (JOIN(whole, *target == '/' ? "" : path, target, rest) < 0)
+		return -ENAMETOOLONG;
+	strcpy(path, whole);
+	return 0;
+}
+
+/* The part that begins here, as a text of its own; true if it is the last. */
+static bool
+copy_part(const char *part, char *name)
+{
+	size_t length = strcspn(part, "/");
+
+	memcpy(name, part, length);
+	name[length] = '\0';
+	return part[length + strspn(part + length, "/")] == '\0';
+}
+
+/* Make what is missing of `path`, a part at a time. */
 static int
 make_path(int root, char *path, enum create create, mode_t mode)
 {
-	char *part, *end = path + strlen(path);
-	int below, fd = open_prefix(root, path, &end);
-	bool last = false;
+	static char name[PATH_MAX];
+	bool last, dangled;
+	int dir, fd;
+	char *part;
 
-	while (fd >= 0 && !last) {
-		part = end + strspn(end, "/");
-		end = strchrnul(part, '/');
-		last = *end == '\0';
-		*end = '\0';
-		below = make(fd, part, last ? create : CREATE_DIRECTORY,
-			     last ? mode : 0755);
-		if (!last)
-			*end = '/';
+	for (int parts = 0; parts < PARTS_MAX; parts++) {
+		dir = open_prefix(root, path, &part);
+		if (dir < 0)
+			return dir;
+		last = copy_part(part, name);
+		fd = make(dir, name, last ? create : CREATE_DIRECTORY,
+			  last ? mode : 0755);
+		dangled = fd == -ELOOP && follow(dir, name, path, part) == 0;
+		close(dir);
+		if (dangled)
+			continue;
+		if (fd < 0 || last)
+			return fd;
 		close(fd);
-		fd = below;
 	}
-	return fd;
+	return -ELOOP;
 }
 
 int
 open_in_root(int root, const char *path, enum create create, mode_t mode)
 {
-	static char cut[PATH_MAX];
-	size_t length;
+	static char copy[PATH_MAX];
 	int fd = resolve(root, path);
 
 	if (fd != -ENOENT || create == CREATE_NOTHING)
 		return fd;
-	if (JOIN(cut, path) < 0)
+	if (JOIN(copy, path) < 0)
 		return -ENAMETOOLONG;
-	for (length = strlen(cut); length > 1 && cut[length - 1] == '/'; )
-		cut[--length] = '\0';
-	return make_path(root, cut, create, mode);
+	return make_path(root, copy, create, mode);
 }
 
 int

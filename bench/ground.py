@@ -62,7 +62,8 @@ def remove(instance: cloison.Instance) -> None:
 def ground(*, is_quick: bool, kept: Path = KEPT) -> Iterator[Ground]:
     """Prepare everything; take everything back."""
     kept.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cloison-bench-") as made, contextlib.ExitStack() as later:
+    temporary = tempfile.TemporaryDirectory(prefix="cloison-bench-", ignore_cleanup_errors=True)
+    with temporary as made, contextlib.ExitStack() as later:
         place = Ground(Path(made), kept, later, is_quick=is_quick)
         for left in place.engine.instances():  # of a run that was killed
             remove(left)
@@ -80,11 +81,13 @@ def sweep(mark: str) -> None:
 
 
 def leftovers(mark: str) -> tuple[str, ...]:
-    """Mounts, control groups and processes that still bear the mark of this run."""
+    """Mounts, control groups, processes and files that still bear the mark of this run."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line]
     groups = [str(path) for path in _cgroups(mark) if path.name not in THEIR_CGROUPS]
+    files = [str(path) for path in Path(tempfile.gettempdir()).glob(mark)]
     return tuple(
         [f"mount {path}" for path in mounts]
+        + [f"files {path}" for path in files]
         + [f"control group {path}" for path in groups]
         + [f"process {pid} ({line})" for pid, line in processes(lambda line: mark in line)]
     )

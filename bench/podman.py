@@ -1,10 +1,13 @@
 """Podman, with its storage and its state below our directory, no network, and runc where crun refuses the host."""
 
 import contextlib
+import time
+from pathlib import Path
 
-from bench.ground import CGROUPS, Ground
+from bench.ground import CGROUPS, Ground, processes
 from bench.processes import Failed, found, output
 
+PATIENCE_S = 10
 _prepared: set[str] = set()
 
 
@@ -17,7 +20,7 @@ def command(ground: Ground) -> list[str]:
         words += ["--runtime", found("runc")]
     if ground.mark not in _prepared:
         _prepared.add(ground.mark)
-        ground.later.callback(_end, words, f"{home}/root/overlay")
+        ground.later.callback(_end, words, home)
     return words
 
 
@@ -27,9 +30,12 @@ def run_words(ground: Ground) -> list[str]:
     return ["run", "--network=none", *limits, "--log-driver=none", f"--hostname={ground.mark[:30]}"]
 
 
-def _end(words: list[str], mounted: str) -> None:
-    """Remove its containers, and the mount over itself that its storage keeps."""
+def _end(words: list[str], home: Path) -> None:
+    """Remove its containers, wait for what cleans up after them, and remove the mount that its storage keeps."""
     with contextlib.suppress(Failed):
         output([*words, "rm", "--all", "--force", "--time=0"])
+    deadline = time.monotonic() + PATIENCE_S
+    while processes(lambda line: str(home) in line) and time.monotonic() < deadline:
+        time.sleep(0.1)
     with contextlib.suppress(Failed):
-        output([found("umount"), "--quiet", mounted])
+        output([found("umount"), "--quiet", f"{home}/root/overlay"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import cloison
 from bench import docker, lxc, podman
 from bench.ground import LIMITS, Ground
-from bench.processes import Failed, found, output, timed
+from bench.processes import ENVIRONMENT, Failed, found, output, timed
 from bench.series import Measure, Row, Series, alternate, compared, skipped
 
 START = "cloison start of busybox, whole process"
@@ -24,11 +24,12 @@ def rows(ground: Ground) -> Iterator[Row]:
     yield from _execs(ground)
 
 
-def cloison_command(ground: Ground, *words: str) -> list[str]:
+def cloison_command(ground: Ground, *words: str) -> Measure:
     """The installed command of this interpreter, on the bench's installation."""
     program = Path(sys.executable).with_name("cloison")
     head = [str(program)] if os.access(program, os.X_OK) else [sys.executable, "-m", "cloison"]
-    return [*head, "--root", ground.engine.layout.root, *words]
+    environment = ENVIRONMENT | {"CLOISON_ROOT": ground.engine.layout.root}
+    return lambda: timed([*head, *words], environment)
 
 
 # --- start -----------------------------------------------------------------------------------------------------------
@@ -73,7 +74,7 @@ def _start(ground: Ground, instance: cloison.Instance) -> Measure:
     command = cloison_command(ground, "start", instance.name)
 
     def measure() -> float:
-        took = timed(command)
+        took = command()
         instance.stop(force=True)
         return took
 
@@ -97,13 +98,13 @@ def _lxc_start(ground: Ground, name: str) -> Measure:
 def _execs(ground: Ground) -> Iterator[Row]:
     instance = ground.instance("exec", *LIMITS)
     instance.start()
-    command = cloison_command(ground, "exec", instance.name, "--", "true")
+    ours = cloison_command(ground, "exec", instance.name, "--", "true")
     for name, prepare in EXECS.items():
         if ground.is_quick:
             return
         try:
             theirs = prepare(ground)
-            pair = alternate(lambda: timed(command), theirs, ground.rounds(20), rest_s=QUIET_S)
+            pair = alternate(ours, theirs, ground.rounds(20), rest_s=QUIET_S)
         except Failed as problem:
             yield skipped(EXEC, name, str(problem))
             continue

@@ -147,18 +147,8 @@ def test_several_names_are_each_tried(cli: Cli, engine: Engine, stopped: Instanc
 
 
 def test_a_user_without_rights_is_told_so(tmp_path: Path) -> None:
-    command = [
-        "setpriv",
-        "--reuid",
-        "65534",
-        "--regid",
-        "65534",
-        "--clear-groups",
-        PROGRAM,
-        "--root",
-        "/var/lib/x",
-        "ls",
-    ]
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    command = [*nobody, str(PROGRAM), "--root", "/var/lib/x", "ls"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 5, done
     assert "root" in done.stderr

@@ -4,14 +4,12 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from cloison.base.ids import RANGE
 from cloison.base.signals import SIGNALS
 from cloison.engine.records import Record
-from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo, UsageInfo
+from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo
 from cloison.spec import config as configuration
-from cloison.spec.driver import Exit, State
+from cloison.spec.driver import Exit, State, Usage
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
@@ -23,9 +21,7 @@ _COUNTED_STATES = (State.RUNNING, State.FROZEN, State.STOPPING)
 def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
     """One instance as it is now."""
     observed = engine.driver.observe(record.id)
-    usage = UsageInfo()
-    if observed.state in _COUNTED_STATES:
-        usage = UsageInfo(*msgspec.structs.astuple(engine.driver.usage(record.id)))
+    is_counted = observed.state in _COUNTED_STATES
     config = record.config
     network = configuration.network_of(config)
     directory = engine.layout.instance(record.id)
@@ -40,14 +36,14 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         image_digest=record.image,
         privileged=config.security.privileged,
         idmap=() if config.security.privileged else (IdMapInfo(0, record.id_base, RANGE),),
-        addresses=engine.driver.addresses() if network == "host" and observed.state in _COUNTED_STATES else (),
+        addresses=engine.driver.addresses() if network == "host" and is_counted else (),
         network=network,
         limits=LimitInfo(
             config.limits.memory,
             None if config.limits.cpus is None else config.limits.cpus / 1000,
             config.limits.processes,
         ),
-        usage=usage,
+        usage=engine.driver.usage(record.id) if is_counted else Usage(),
         created=timestamp(record.created_ns) or "",
         started=timestamp(record.started_ns),
         config=dict(configuration.items(config)),

@@ -2,16 +2,7 @@
 
 import msgspec
 
-from cloison.spec.driver import State
-
-
-class UsageInfo(msgspec.Struct, frozen=True):
-    """Since the instance started; null where this host does not count it."""
-
-    cpu_ns: int | None = None
-    memory_bytes: int | None = None
-    memory_peak_bytes: int | None = None
-    processes: int | None = None
+from cloison.spec.driver import State, Usage
 
 
 class LimitInfo(msgspec.Struct, frozen=True):
@@ -55,7 +46,7 @@ class Info(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...]
     network: str
     limits: LimitInfo
-    usage: UsageInfo
+    usage: Usage
     created: str
     started: str | None
     config: dict[str, str]

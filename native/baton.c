@@ -64,6 +64,8 @@ await_turn(struct state *st)
 	return message.step;
 }
 
+/* Who it is at first: root of the host, in the namespaces of the clone, with
+ * nothing in them set up. The steps make of it what the payload is to be. */
 _Noreturn void
 run_inside(struct state *st)
 {
@@ -84,33 +86,35 @@ run_inside(struct state *st)
 	}
 }
 
-/* To the launcher: it takes these out of the post when its turn has come. */
+/* The launcher keeps it until it comes to the step that takes it. */
 int
 do_send_fd(const struct arg_send_fd *arg, struct state *st)
 {
 	struct message message = { .turn = TURN_FD, .step = st->step };
+	int fd = slot_fd(st, arg->fd);
 
-	return send_message(st->baton, &message, sizeof message,
-			    slot_fd(st, arg->fd));
+	if (fd < 0)
+		return -EBADF;
+	return send_message(st->baton, &message, sizeof message, fd);
 }
 
 /* --- in the launcher ----------------------------------------------------- */
 
+/* The kernel leaves it out where there is no room for one more. */
 static int
 attached_fd(struct msghdr *packet)
 {
 	struct cmsghdr *head = CMSG_FIRSTHDR(packet);
 	int fd;
 
-	if (head == NULL || head->cmsg_level != SOL_SOCKET ||
-	    head->cmsg_type != SCM_RIGHTS)
-		return -1;
+	if (head == NULL)
+		return -EMFILE;
 	memcpy(&fd, CMSG_DATA(head), sizeof fd);
 	return fd;
 }
 
-/* The next message, or false at the end of file. Nobody else can write to
- * this socket, and a plan has not run long enough to fill the mail. */
+/* The next message, or false at the end of file. Descriptors that come before
+ * it are put into the mail: the decoder has counted them. */
 static bool
 hear(struct state *st, struct message *message)
 {
@@ -133,7 +137,7 @@ hear(struct state *st, struct message *message)
 			return false;
 		if (message->turn != TURN_FD)
 			return true;
-		st->mail[st->mail_tail++ % MAX_SLOTS] = attached_fd(&packet);
+		st->mail[st->mail_tail++] = attached_fd(&packet);
 	}
 }
 
@@ -142,7 +146,7 @@ do_recv_fd(const struct arg_recv_fd *arg, struct state *st)
 {
 	if (st->mail_head == st->mail_tail)
 		return -ENOMSG;
-	return slot_fill(st, arg->out, st->mail[st->mail_head++ % MAX_SLOTS]);
+	return slot_fill(st, arg->out, st->mail[st->mail_head++]);
 }
 
 /* The end of file. exec(2) has closed the other end, or the kernel has while

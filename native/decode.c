@@ -44,6 +44,8 @@ struct order {
 	bool cloned;
 	bool executed;
 	bool ended;
+	unsigned sent;		/* descriptors on their way to the host */
+	unsigned received;
 };
 
 static size_t
@@ -178,22 +180,42 @@ take_field(struct reader *r, enum field_type type, bool undo, uint64_t *raw)
 	return false;
 }
 
-/* Whether a step may stand here. */
+/* The kinds that decide who runs: without one of them, those behind it make no
+ * sense. */
+static bool
+is_turning_point(uint16_t kind)
+{
+	return kind == KIND_DETACH || kind == KIND_CLONE || kind == KIND_EXEC ||
+	       kind == KIND_MONITOR || kind == KIND_WAIT;
+}
+
+/* Whether a step may stand here. What is certain from here on, no handler has
+ * to check; a rule that only a senseless plan breaks is left to the kernel. */
 static bool
 check_order(struct order *seen, const struct step *step)
 {
 	bool inside = step->where == INSIDE;
+	bool optional = (step->flags & STEP_OPTIONAL) != 0;
+	bool final = (step->flags & STEP_FINAL) != 0;
 
-	if (seen->ended || (inside && (!seen->cloned || seen->executed)))
+	if (seen->undo)
+		return !inside && !is_turning_point(step->kind);
+	if (final || seen->ended || (optional && is_turning_point(step->kind)))
+		return false;
+	if (inside && (!seen->cloned || seen->executed))
 		return false;
 	switch (step->kind) {
 	case KIND_DETACH:
-		return !inside && !seen->cloned && !seen->undo;
+		return !inside && !seen->cloned;
 	case KIND_CLONE:
-		if (inside || seen->cloned || seen->undo)
+		if (inside || seen->cloned)
 			return false;
 		seen->cloned = true;
 		return true;
+	case KIND_SEND_FD:
+		return inside && seen->sent++ < MAX_SLOTS;
+	case KIND_RECV_FD:
+		return !inside && seen->received++ < seen->sent;
 	case KIND_EXEC:
 		seen->executed = true;
 		return inside;
@@ -206,8 +228,6 @@ check_order(struct order *seen, const struct step *step)
 	}
 }
 
-/* Some rules make it certain that a handler finds what it needs; a rule that
- * only a senseless plan breaks is left to the kernel's answer. */
 static bool
 take_step(struct reader *plan, struct order *seen, struct step *step)
 {
@@ -227,8 +247,6 @@ take_step(struct reader *plan, struct order *seen, struct step *step)
 	step->kind = record.kind;
 	step->where = record.where;
 	step->flags = record.flags;
-	if ((step->flags & STEP_FINAL) != 0 && !seen->undo)
-		return false;
 	for (uint32_t i = 0; i < info->nfields; i++)
 		if (!take_field(&r, info->fields[i].type, seen->undo,
 				&step->args.raw[i]))

@@ -22,7 +22,7 @@
 #define REPORT_FD 4
 #define FIRST_SLOT_FD 5
 
-/* One more than any step: the new process stands before execve(2). */
+/* More than any step: the new process stands before execve(2). */
 #define PROGRESS_EXEC UINT32_MAX
 
 struct state {
@@ -39,7 +39,7 @@ struct state {
 	bool executed;
 	bool prepared;		/* signals and descriptors, see do_exec */
 
-	int mail[MAX_SLOTS];	/* what send_fd sent and recv_fd did not take */
+	int mail[MAX_SLOTS];	/* what send_fd sent, for recv_fd to take */
 	unsigned mail_head;
 	unsigned mail_tail;
 };

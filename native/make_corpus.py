@@ -21,7 +21,7 @@ VALUES: dict[str, object] = {
     "texts": ("a", "b=c"),
     "blob": b"12345678",
 }
-OWN_PLACE = {"detach", "clone", "exec", "monitor", "wait"}  # kinds that may not stand anywhere
+OWN_PLACE = {"detach", "clone", "send_fd", "recv_fd", "exec", "monitor", "wait"}  # kinds that may not stand anywhere
 
 
 def example(kind: str) -> Step:
@@ -38,7 +38,9 @@ def every_kind() -> Plan:
         Action(step=example("detach"), where=Where.HOST, undo=undo),
         Action(step=example("clone"), where=Where.HOST),
         *(Action(step=example(kind), where=Where.HOST, optional=True) for kind in anywhere),
-        *(Action(step=example(kind), where=Where.INSIDE) for kind in (*anywhere, "exec")),
+        *(Action(step=example(kind), where=Where.INSIDE) for kind in (*anywhere, "send_fd")),
+        Action(step=example("recv_fd"), where=Where.HOST),
+        Action(step=example("exec"), where=Where.INSIDE),
         Action(step=example("monitor"), where=Where.HOST),
     )
     return Plan(title="every", actions=actions, inherited=("run",), epilogue=(example("rmdir"),))

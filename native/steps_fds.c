@@ -12,7 +12,9 @@
 int
 do_report_fd(const struct arg_report_fd *arg, struct state *st)
 {
-	return report_fd((uint8_t)st->where, st->step, slot_fd(st, arg->fd));
+	int fd = slot_fd(st, arg->fd);
+
+	return fd < 0 ? -EBADF : report_fd((uint8_t)st->where, st->step, fd);
 }
 
 /* pty(7). The slave comes from the master, TIOCGPTPEER (Linux 4.13), and not

@@ -52,7 +52,12 @@ def nspawn(ground: Ground) -> Measure:
     """systemd-nspawn with mapped ids and its own network namespace, not registered anywhere."""
     command = [found("systemd-nspawn"), "--quiet", "--register=no", "--keep-unit", "--private-network"]
     command += ["--private-users=2147418112:65536", "--private-users-ownership=map", "--resolv-conf=off"]
-    command += ["--timezone=off", f"--machine={ground.mark}", f"--directory={ground.rootfs}", "/bin/true"]
+    command += [
+        "--timezone=off",
+        "--machine=" + ground.mark.replace("_", "-"),
+        f"--directory={ground.rootfs}",
+        "/bin/true",
+    ]
     return lambda: timed(command)
 
 

@@ -23,7 +23,7 @@ static struct {
 	uint64_t size;
 	uint64_t limit;		/* 0: none */
 	char name[PATH_MAX];	/* "": no log */
-} journal = { .fd = -1 };
+} logfile = { .fd = -1 };
 
 /* --- the log ------------------------------------------------------------- */
 
@@ -33,12 +33,12 @@ log_open(void)
 {
 	struct stat seen;
 
-	if (*journal.name == '\0')
+	if (*logfile.name == '\0')
 		return;
-	journal.fd = open(journal.name, O_WRONLY | O_APPEND | O_CREAT |
+	logfile.fd = open(logfile.name, O_WRONLY | O_APPEND | O_CREAT |
 			  O_CLOEXEC | O_NOFOLLOW | O_NOCTTY | O_NONBLOCK, 0640);
-	if (journal.fd >= 0 && fstat(journal.fd, &seen) == 0)
-		journal.size = (uint64_t)seen.st_size;
+	if (logfile.fd >= 0 && fstat(logfile.fd, &seen) == 0)
+		logfile.size = (uint64_t)seen.st_size;
 }
 
 /* One old log is kept: the limit holds for each of the two. */
@@ -47,10 +47,10 @@ log_rotate(void)
 {
 	char old[PATH_MAX];
 
-	if (JOIN(old, journal.name, ".1") < 0)
+	if (JOIN(old, logfile.name, ".1") < 0)
 		return;
-	rename(journal.name, old);
-	close(journal.fd);
+	rename(logfile.name, old);
+	close(logfile.fd);
 	log_open();
 }
 
@@ -60,14 +60,14 @@ log_append(const char *bytes, size_t size)
 {
 	ssize_t written;
 
-	if (journal.fd < 0)
+	if (logfile.fd < 0)
 		return;
-	if (journal.limit > 0 && journal.size > 0 &&
-	    journal.size + size > journal.limit)
+	if (logfile.limit > 0 && logfile.size > 0 &&
+	    logfile.size + size > logfile.limit)
 		log_rotate();
-	written = write(journal.fd, bytes, size);
+	written = write(logfile.fd, bytes, size);
 	if (written > 0)
-		journal.size += (uint64_t)written;
+		logfile.size += (uint64_t)written;
 }
 
 /* --- the terminal -------------------------------------------------------- */
@@ -76,10 +76,10 @@ void
 console_open(int fd, const char *log, int64_t log_size)
 {
 	master = fd;
-	if (master < 0 || JOIN(journal.name, log) < 0)
+	if (master < 0 || JOIN(logfile.name, log) < 0)
 		return;
 	fcntl(master, F_SETFL, O_RDWR | O_NONBLOCK);
-	journal.limit = log_size > 0 ? (uint64_t)log_size : 0;
+	logfile.limit = log_size > 0 ? (uint64_t)log_size : 0;
 	log_open();
 }
 
@@ -88,9 +88,9 @@ console_close(void)
 {
 	if (master >= 0)
 		close(master);
-	if (journal.fd >= 0)
-		close(journal.fd);
-	master = journal.fd = -1;
+	if (logfile.fd >= 0)
+		close(logfile.fd);
+	master = logfile.fd = -1;
 }
 
 int
@@ -142,10 +142,8 @@ console_resize(uint32_t rows, uint32_t cols)
 	return master < 0 ? -ENOTTY : outcome(ioctl(master, TIOCSWINSZ, &size));
 }
 
-/* How much of the log a client has to read first, to miss nothing of what it
- * is then sent, and to see nothing twice. */
 int32_t
 console_log_size(void)
 {
-	return (int32_t)(journal.size < INT32_MAX ? journal.size : INT32_MAX);
+	return (int32_t)(logfile.size < INT32_MAX ? logfile.size : INT32_MAX);
 }

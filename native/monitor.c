@@ -55,112 +55,122 @@ enum op { STATUS = 1, PIDFD, SIGNAL, WAIT, OPEN_CONSOLE, RESIZE };
 
 enum { RUNNING = 1, STOPPING = 2 };	/* reply.state */
 
-/* The descriptors, by their place in `polls`. */
-enum source { INIT, SIGNALS, LISTENER, CONSOLE, CLIENT,
-	      SOURCES = CLIENT + CLIENTS };
+/* Where events come from: the place in the two arrays below. */
+enum { INIT, SIGNALS, LISTENER, CONSOLE, CLIENT, SOURCES = CLIENT + CLIENTS };
 
-/* The states that a descriptor can be in; the first are for ever. */
-enum state_of { ENDING, TERMINATING, ACCEPTING, TERMINAL,
-		ASKING, WAITING, STREAMING, STATES };
+/* The states that a source can be in; all but a client's are for ever. */
+enum source_state { RUNS, SIGNALLED, LISTENS, TERMINAL,
+		    ASKS, WAITS, STREAMS, SOURCE_STATES };
 
 enum event { READABLE, WRITABLE, HANGUP, EVENTS };
 
+static struct {
+	int fd;			/* -1: none */
+	uint8_t state;
+} sources[SOURCES];
+
 static struct pollfd polls[SOURCES];
-static uint8_t states[SOURCES];
 
 static struct {
 	uint32_t state;
 	int32_t pid;
-	int32_t status;		/* once it is known */
 	bool ended;
 } init = { .state = RUNNING };
+
+/* The terminal's last user has closed it: there may be another. */
+static bool console_is_away;
 
 /* --- clients ------------------------------------------------------------- */
 
 static void
+begin(unsigned source, enum source_state state, int fd)
+{
+	sources[source].fd = fd;
+	sources[source].state = (uint8_t)state;
+}
+
+static void
 drop(unsigned source)
 {
-	close(polls[source].fd);
-	polls[source].fd = -1;
+	close(sources[source].fd);
+	sources[source].fd = -1;
 }
 
 static void
-answer(unsigned source, int result, int fd)
+answer(unsigned source, int result, int status, int fd)
 {
 	struct reply reply = { .result = result, .state = init.state,
-			       .pid = init.pid, .status = init.status };
+			       .pid = init.pid, .status = status };
 
-	send_message(polls[source].fd, &reply, sizeof reply, fd);
+	send_message(sources[source].fd, &reply, sizeof reply, fd);
 }
 
 static void
-on_accept(UNUSED unsigned source)
+on_connect(unsigned listener)
 {
-	int fd = accept4(polls[LISTENER].fd, NULL, NULL,
+	unsigned client = CLIENT;
+	int fd = accept4(sources[listener].fd, NULL, NULL,
 			 SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	if (fd < 0)
 		return;
-	for (unsigned i = CLIENT; i < SOURCES; i++) {
-		if (polls[i].fd >= 0)
-			continue;
-		polls[i] = (struct pollfd){ .fd = fd, .events = POLLIN };
-		states[i] = ASKING;
-		return;
-	}
-	close(fd);
+	while (client < SOURCES && sources[client].fd >= 0)
+		client++;
+	if (client < SOURCES)
+		begin(client, ASKS, fd);
+	else
+		close(fd);
 }
 
 /* Carry out what the client asks for: false where it is nothing we know. */
 static bool
-obey(unsigned source, const struct request *request)
+obey(unsigned client, const struct request *request)
 {
 	int result;
 
 	switch (request->op) {
 	case STATUS:
-		answer(source, 0, -1);
+		answer(client, 0, 0, -1);
 		return true;
 	case PIDFD:
-		answer(source, 0, polls[INIT].fd);
+		answer(client, 0, 0, sources[INIT].fd);
 		return true;
 	case SIGNAL:
 		if (request->b == 1)
 			init.state = STOPPING;
-		result = sys_pidfd_send_signal(polls[INIT].fd,
+		result = sys_pidfd_send_signal(sources[INIT].fd,
 					       (int)request->a);
-		answer(source, result, -1);
+		answer(client, result, 0, -1);
 		return true;
 	case WAIT:
-		states[source] = WAITING;	/* see monitor_farewell */
+		sources[client].state = WAITS;	/* see monitor_farewell */
 		return true;
 	case OPEN_CONSOLE:
-		result = polls[CONSOLE].fd == -1 ? -ENOTTY : 0;
+		result = sources[CONSOLE].fd < 0 ? -ENOTTY : 0;
+		answer(client, result, console_log_size(), -1);
 		if (result == 0)
-			states[source] = STREAMING;
-		init.status = console_log_size();
-		answer(source, result, -1);
-		init.status = 0;
+			sources[client].state = STREAMS;
 		return true;
 	case RESIZE:
-		answer(source, console_resize(request->a, request->b), -1);
+		result = console_resize(request->a, request->b);
+		answer(client, result, 0, -1);
 		return true;
 	}
 	return false;
 }
 
 static void
-on_request(unsigned source)
+on_request(unsigned client)
 {
 	struct request request;
-	ssize_t size = recv(polls[source].fd, &request, sizeof request,
+	ssize_t size = recv(sources[client].fd, &request, sizeof request,
 			    MSG_TRUNC);
 
-	if (size == sizeof request && obey(source, &request))
+	if (size == sizeof request && obey(client, &request))
 		return;
 	if (size > 0)
-		answer(source, -EINVAL, -1);
-	drop(source);
+		answer(client, -EINVAL, 0, -1);
+	drop(client);
 }
 
 /* --- the console --------------------------------------------------------- */
@@ -169,21 +179,21 @@ void
 stream_output(const char *bytes, size_t size)
 {
 	for (unsigned i = CLIENT; i < SOURCES; i++)
-		if (polls[i].fd >= 0 && states[i] == STREAMING &&
-		    send(polls[i].fd, bytes, size, MSG_NOSIGNAL) < 0)
+		if (sources[i].fd >= 0 && sources[i].state == STREAMS &&
+		    send(sources[i].fd, bytes, size, MSG_NOSIGNAL) < 0)
 			drop(i);
 }
 
 static void
-on_packet(unsigned source)
+on_packet(unsigned client)
 {
 	static char packet[1 + CHUNK];
 	uint16_t size[2];
 	ssize_t length;
 
-	if (console_has_input())
+	if (console_has_input())	/* another's, of this very round */
 		return;
-	length = recv(polls[source].fd, packet, sizeof packet, MSG_TRUNC);
+	length = recv(sources[client].fd, packet, sizeof packet, MSG_TRUNC);
 	if (length >= 1 && length <= 1 + CHUNK && packet[0] == 'd') {
 		console_give_input(packet + 1, (size_t)length - 1);
 		return;
@@ -193,27 +203,25 @@ on_packet(unsigned source)
 		console_resize(size[0], size[1]);
 		return;
 	}
-	drop(source);
+	drop(client);
 }
 
 static void
-on_output(UNUSED unsigned source)
+on_output(UNUSED unsigned console)
 {
-	/* ~fd: poll(2) skips it, and it is not forgotten. */
-	if (console_take_output() < 0)
-		polls[CONSOLE].fd = ~polls[CONSOLE].fd;
+	console_is_away = console_take_output() < 0;
 }
 
 static void
-on_input(UNUSED unsigned source)
+on_room(UNUSED unsigned console)
 {
 	console_flush_input();
 }
 
 static void
-on_hangup(UNUSED unsigned source)
+on_away(UNUSED unsigned console)
 {
-	polls[CONSOLE].fd = ~polls[CONSOLE].fd;
+	console_is_away = true;
 }
 
 /* --- init ---------------------------------------------------------------- */
@@ -226,37 +234,36 @@ on_end(UNUSED unsigned source)
 
 /* SIGTERM, from the host that shuts down: init cannot ignore this. */
 static void
-on_terminate(unsigned source)
+on_sigterm(unsigned signals)
 {
 	struct signalfd_siginfo info;
 
-	if (read(polls[source].fd, &info, sizeof info) < 0)
+	if (read(sources[signals].fd, &info, sizeof info) < 0)
 		return;
 	init.state = STOPPING;
-	sys_pidfd_send_signal(polls[INIT].fd, SIGKILL);
+	sys_pidfd_send_signal(sources[INIT].fd, SIGKILL);
 }
 
 /* --- the table ----------------------------------------------------------- */
 
 typedef void reaction(unsigned source);
 
-static reaction *const REACT[STATES][EVENTS] = {
-	/*		   READABLE	 WRITABLE  HANGUP */
-	[ENDING]	= { on_end,	  NULL,	    on_end },
-	[TERMINATING]	= { on_terminate, NULL,	    NULL },
-	[ACCEPTING]	= { on_accept,	  NULL,	    NULL },
-	[TERMINAL]	= { on_output,	  on_input, on_hangup },
-	[ASKING]	= { on_request,	  NULL,	    drop },
-	[WAITING]	= { drop,	  NULL,	    drop },
-	[STREAMING]	= { on_packet,	  NULL,	    drop },
+static reaction *const REACT[SOURCE_STATES][EVENTS] = {
+	/*		READABLE    WRITABLE  HANGUP */
+	[RUNS]	    = { on_end,	    NULL,     on_end },
+	[SIGNALLED] = { on_sigterm, NULL,     NULL },
+	[LISTENS]   = { on_connect, NULL,     NULL },
+	[TERMINAL]  = { on_output,  on_room,  on_away },
+	[ASKS]	    = { on_request, NULL,     drop },
+	[WAITS]	    = { drop,	    NULL,     drop },
+	[STREAMS]   = { on_packet,  NULL,     drop },
 };
 
 /* A hang-up counts when all that was sent before it has been read. */
 static void
-react(unsigned source)
+react(unsigned source, short events)
 {
-	short events = polls[source].revents;
-	reaction *const *row = REACT[states[source]];
+	reaction *const *row = REACT[sources[source].state];
 
 	if ((events & POLLOUT) != 0 && row[WRITABLE] != NULL)
 		row[WRITABLE](source);
@@ -266,22 +273,24 @@ react(unsigned source)
 		row[HANGUP](source);
 }
 
-/* Clients are not read while the terminal has not taken their input. */
+/* What is not to be heard of gets -1, and not just no events: poll(2) tells of
+ * a hang-up all the same. While the terminal does not take its input, those
+ * who send it are not read, not even that they have gone. */
 static void
 choose_events(void)
 {
 	bool full = console_has_input();
 
-	polls[CONSOLE].events = full ? POLLIN | POLLOUT : POLLIN;
-	for (unsigned i = CLIENT; i < SOURCES; i++)
-		polls[i].events = full && states[i] == STREAMING ? 0 : POLLIN;
-}
-
-static void
-begin(enum source source, enum state_of state, int fd)
-{
-	polls[source] = (struct pollfd){ .fd = fd, .events = POLLIN };
-	states[source] = (uint8_t)state;
+	for (unsigned i = 0; i < SOURCES; i++) {
+		polls[i].fd = sources[i].fd;
+		polls[i].events = POLLIN;
+		if (full && sources[i].state == STREAMS)
+			polls[i].fd = -1;
+	}
+	if (full)
+		polls[CONSOLE].events |= POLLOUT;
+	if (console_is_away)
+		polls[CONSOLE].fd = -1;
 }
 
 static int
@@ -298,25 +307,23 @@ open_signals(void)
 void
 monitor_watch(pid_t pid, int pidfd, int listener, int console)
 {
-	bool away;
+	int ready;
 
 	init.pid = pid;
-	begin(INIT, ENDING, pidfd);
-	begin(SIGNALS, TERMINATING, open_signals());
-	begin(LISTENER, ACCEPTING, listener);
+	begin(INIT, RUNS, pidfd);
+	begin(SIGNALS, SIGNALLED, open_signals());
+	begin(LISTENER, LISTENS, listener);
 	begin(CONSOLE, TERMINAL, console);
 	for (unsigned i = CLIENT; i < SOURCES; i++)
-		polls[i].fd = -1;
+		begin(i, ASKS, -1);
 	while (!init.ended) {
 		choose_events();
-		away = polls[CONSOLE].fd < -1;
-		if (poll(polls, SOURCES, away ? LOOK_AGAIN_MS : -1) < 0)
-			continue;
-		if (away)
-			polls[CONSOLE].fd = ~polls[CONSOLE].fd;
-		for (unsigned i = 0; i < SOURCES; i++)
-			if (polls[i].fd >= 0 && polls[i].revents != 0)
-				react(i);
+		ready = poll(polls, SOURCES,
+			     console_is_away ? LOOK_AGAIN_MS : -1);
+		console_is_away = false;
+		for (unsigned i = 0; ready > 0 && i < SOURCES; i++)
+			if (sources[i].fd >= 0)
+				react(i, polls[i].revents);
 	}
 	while (console >= 0 && console_take_output() > 0)
 		continue;
@@ -334,8 +341,7 @@ monitor_is_stopping(void)
 void
 monitor_farewell(int result, int status)
 {
-	init.status = status;
 	for (unsigned i = CLIENT; i < SOURCES; i++)
-		if (polls[i].fd >= 0 && states[i] == WAITING)
-			answer(i, result, -1);
+		if (sources[i].fd >= 0 && sources[i].state == WAITS)
+			answer(i, result, status, -1);
 }

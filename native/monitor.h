@@ -30,10 +30,12 @@ int console_take_output(void);
 /* Send input to the terminal; what it does not take yet is kept. Only while
  * nothing is kept. */
 void console_give_input(const char *bytes, size_t size);
-/* Try again; true while something is still kept. */
+/* Whether something is kept; and another try to be rid of it. */
 bool console_has_input(void);
 void console_flush_input(void);
 int console_resize(uint32_t rows, uint32_t cols);
+/* How much of the log a client has to read first, to miss nothing of what it
+ * is then sent, and to see nothing twice. */
 int32_t console_log_size(void);
 
 #endif

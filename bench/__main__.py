@@ -37,7 +37,8 @@ def main() -> int:
                 rows.append(row)
                 print(report.shown(row), flush=True)
     sweep(place.mark)
-    print(f"medians; in brackets the quartiles of the pairs' ratios; {time.monotonic() - began:.0f} s")
+    print("medians of the times ± half the distance of their quartiles, and of the pairs' ratios [quartiles]")
+    print(f"{time.monotonic() - began:.0f} s")
     if options.json:
         options.json.write_bytes(report.as_json(rows))
     left = leftovers(place.mark)

@@ -33,7 +33,7 @@ def heading() -> str:
 
 
 def shown(row: Row) -> str:
-    """One row as a line: medians, the quartiles of the ratio in brackets."""
+    """One row as a line: medians with half the distance of the quartiles, the quartiles of the ratio in brackets."""
     if row.verdict == "skipped":
         return _line(row.what, row.peer, "", "", "", row.bar, f"skipped: {row.note}")
     ours, theirs = _number(row.ours, row.unit), _number(row.theirs, row.unit)
@@ -83,7 +83,9 @@ def _facts(series: Series | None) -> dict[str, object] | None:
 def _number(series: Series | None, unit: str) -> str:
     if series is None:
         return "-"
-    return f"{series.median:.{3 if series.median < 1 else 1}f} {unit}"
+    low, high = series.spread
+    digits = 3 if series.median < 1 else 1
+    return f"{series.median:.{digits}f} ±{(high - low) / 2:.{digits}f} {unit}"
 
 
 def _ratio(series: Series | None) -> str:
@@ -94,7 +96,7 @@ def _ratio(series: Series | None) -> str:
 
 
 def _line(what: str, peer: str, ours: str, theirs: str, ratio: str, bar: str, rest: str) -> str:
-    return f"{what:<52} {peer:<16} {ours:>10} {theirs:>10} {ratio:>18}  {bar:<36} {rest}".rstrip()
+    return f"{what:<52} {peer:<16} {ours:>16} {theirs:>16} {ratio:>18}  {bar:<36} {rest}".rstrip()
 
 
 def _os_name() -> str:

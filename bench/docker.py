@@ -3,6 +3,7 @@
 The image is made of the shared root filesystem, nothing is fetched.
 """
 
+import json
 import subprocess
 import time
 
@@ -26,8 +27,17 @@ def _start(ground: Ground) -> list[str]:
     home = ground.directory("docker")
     words += ["-H", f"unix://{home}/socket"]
     command = [daemon, "--host", f"unix://{home}/socket", "--data-root", f"{home}/data", "--exec-root", f"{home}/exec"]
-    command += ["--pidfile", f"{home}/pid", "--bridge", "none", "--iptables=false", "--ip6tables=false"]
+    command += [
+        "--pidfile",
+        f"{home}/pid",
+        "--bridge",
+        "none",
+        "--iptables=false",
+        "--ip6tables=false",
+    ]
     command += ["--ip-forward=false", "--ip-masq=false", "--log-level", "error"]
+    command += ["--config-file", str(home / "daemon.json")]
+    (home / "daemon.json").write_text(json.dumps({"deprecated-key-path": f"{home}/key"}))  # or it writes to /etc/docker
     with open(home / "log", "wb") as log:
         process = subprocess.Popen(command, env=ENVIRONMENT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     ground.later.callback(_end, process)

@@ -9,6 +9,7 @@ Everything that is started carries `mark` in its name or its directory, which is
 
 import contextlib
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ KEPT = Path(__file__).resolve().parent.parent / "build" / "bench"
 CGROUPS = Path("/sys/fs/cgroup")
 # Parents that the neighbours make in every hierarchy and do not take away; removed where they are empty.
 THEIR_CGROUPS = ("lxc.pivot", "docker", "libpod_parent")
+LXC_LOCKS = Path("/run/lxc/lock")
 LIMITS = ("limits.memory=64M", "limits.cpus=1", "limits.processes=100")
 
 
@@ -74,7 +76,9 @@ def ground(*, is_quick: bool, kept: Path = KEPT) -> Iterator[Ground]:
 
 
 def sweep(mark: str) -> None:
-    """Remove the empty cgroups that the neighbours leave behind."""
+    """Remove what the neighbours leave behind: empty cgroups, and LXC's lock files, which mirror our directory."""
+    for locks in LXC_LOCKS.glob(f"**/{mark}"):
+        shutil.rmtree(locks, ignore_errors=True)
     for directory in sorted(_cgroups(mark), reverse=True):
         with contextlib.suppress(OSError):
             directory.rmdir()
@@ -83,7 +87,7 @@ def sweep(mark: str) -> None:
 def leftovers(mark: str) -> tuple[str, ...]:
     """Mounts, control groups, processes and files that still bear the mark of this run."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line]
-    groups = [str(path) for path in _cgroups(mark) if path.name not in THEIR_CGROUPS]
+    groups = [str(path) for path in _cgroups(mark) if mark in str(path)]
     files = [str(path) for path in Path(tempfile.gettempdir()).glob(mark)]
     return tuple(
         [f"mount {path}" for path in mounts]
@@ -110,5 +114,5 @@ def _cgroups(mark: str) -> list[Path]:
         directory
         for pattern in ("*", "*/*", "*/*/*", "*/*/*/*")
         for directory in CGROUPS.glob(pattern)
-        if directory.is_dir() and (mark in str(directory) or directory.name in THEIR_CGROUPS)
+        if directory.is_dir() and (mark in str(directory) or not {*directory.parts}.isdisjoint(THEIR_CGROUPS))
     ]

@@ -17,7 +17,6 @@
 
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 
 enum turn { TURN_STEP, TURN_FAILED, TURN_FD };
 

@@ -93,6 +93,16 @@ bool baton_pass(struct state *st, struct failure *failure);
 /* The life of the new process: waits for its turn, and again. */
 _Noreturn void run_inside(struct state *st);
 
+/* --- steps_files.c, steps_process.c -------------------------------------- */
+
+/* Write `data` into a file that exists, with one write(2). */
+int write_at(int dir, const char *path, const char *data);
+
+/* /proc/PID, `dir` and `name` of the new process. */
+#define CHILD_PATH 64
+int child_path(const struct state *st, const char *dir, const char *name,
+	       char path[CHILD_PATH]);
+
 /* --- steps_exec.c -------------------------------------------------------- */
 
 /* All that the payload must not inherit; once. */
@@ -128,7 +138,7 @@ void report_close(void);
 /* One message on a SEQPACKET socket, with a descriptor where fd is not -1. */
 int send_message(int socket, const void *message, size_t size, int fd);
 
-/* --- path.c: paths that the guest had a hand in --------------------------- */
+/* --- path.c: paths that the guest had a hand in -------------------------- */
 
 /* What is made of a path that does not exist; the numbers of Create in
  * plan/steps.py. */
@@ -141,7 +151,7 @@ int open_in_root(int root, const char *path, enum create create, mode_t mode);
  * linked over a part of it. */
 int open_procfs(int proc, const char *path);
 
-/* --- hooks.c: doors for tests, empty in the shipped program --------------- */
+/* --- hooks.c: doors for tests, empty in the shipped program -------------- */
 
 #ifdef CLOISON_TEST_HOOKS
 void hooks_read(void);

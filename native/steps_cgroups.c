@@ -17,8 +17,9 @@
 
 /* A process that was killed has yet to end: the kernel needs some time to take
  * its memory down, the most where it sleeps in a device. */
-#define BUSY_TOTAL_MS 10000
-#define BUSY_PAUSE_MAX_MS 50
+#define BUSY_TOTAL_NS 10000000000L
+#define BUSY_PAUSE_NS 1000000L
+#define BUSY_PAUSE_MAX_NS 32000000L
 
 struct level {
 	int fd;
@@ -67,17 +68,10 @@ attach(const char *path, const char *file, uint64_t pid)
 {
 	static char name[PATH_MAX];
 	char digits[NUMBER_SIZE];
-	const char *text = number_text(digits, pid, 10);
-	int error, fd;
 
 	if (JOIN(name, path, "/", file) < 0)
 		return -ENAMETOOLONG;
-	fd = sys_open(name, O_WRONLY);
-	if (fd < 0)
-		return fd;
-	error = outcome(write(fd, text, strlen(text)));
-	close(fd);
-	return error;
+	return write_at(AT_FDCWD, name, number_text(digits, pid, 10));
 }
 
 int
@@ -173,18 +167,6 @@ remove_visited(int parent, const char *name, UNUSED int dir)
 /* Whether the round of kill_tree found a process. */
 static bool found_alive;
 
-static int
-write_into(int dir, const char *name, const char *data)
-{
-	int error, fd = openat(dir, name, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	error = outcome(write(fd, data, strlen(data)));
-	close(fd);
-	return error;
-}
-
 /* SIGKILL to all that cgroup.procs lists; true where there was one. A process
  * of another pid namespace is listed as 0. */
 static bool
@@ -220,7 +202,7 @@ kill_visited(UNUSED int parent, UNUSED const char *name, int dir)
 	if (kill_listed(fd))
 		found_alive = true;
 	close(fd);
-	write_into(dir, "freezer.state", "THAWED");
+	write_at(dir, "freezer.state", "THAWED");
 	return 0;
 }
 
@@ -233,7 +215,7 @@ kill_tree(const char *path)
 
 	if (dir < 0)
 		return dir;
-	error = write_into(dir, "cgroup.kill", "1");
+	error = write_at(dir, "cgroup.kill", "1");
 	close(dir);
 	if (error != -ENOENT)
 		return error;
@@ -283,19 +265,21 @@ prune(const char *path, int64_t levels)
 	}
 }
 
+/* The guest may have started processes after the last kill: each round has one
+ * of its own. */
 int
 do_rmdir_cgroup(const struct arg_rmdir_cgroup *arg, UNUSED struct state *st)
 {
 	int error = remove_tree(arg->path);
-	long pause = 1, waited = 0;
+	struct timespec pause = { .tv_nsec = BUSY_PAUSE_NS };
+	long waited_ns = 0;
 
-	while (error == -EBUSY && waited < BUSY_TOTAL_MS) {
+	while (error == -EBUSY && waited_ns < BUSY_TOTAL_NS) {
 		kill_tree(arg->path);
-		nanosleep(&(struct timespec){ .tv_nsec = pause * 1000000 },
-			  NULL);
-		waited += pause;
-		pause = 2 * pause > BUSY_PAUSE_MAX_MS ? BUSY_PAUSE_MAX_MS
-						      : 2 * pause;
+		nanosleep(&pause, NULL);
+		waited_ns += pause.tv_nsec;
+		if (pause.tv_nsec < BUSY_PAUSE_MAX_NS)
+			pause.tv_nsec *= 2;
 		error = remove_tree(arg->path);
 	}
 	if (error < 0 && error != -ENOENT)

@@ -26,21 +26,22 @@ do_mkdir(const struct arg_mkdir *arg, struct state *st)
 
 /* Files of the kernel take a value in one write(2) or not at all. */
 static int
-write_at(int dir, const char *path, const char *data)
+write_and_close(int fd, const char *data)
 {
 	size_t size = strlen(data);
-	ssize_t written;
-	int error = 0, fd = openat(dir, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t written = write(fd, data, size);
+	int error = outcome(written);
 
-	if (fd < 0)
-		return -errno;
-	written = write(fd, data, size);
-	if (written < 0)
-		error = -errno;
-	else if ((size_t)written != size)
-		error = -EIO;
 	close(fd);
-	return error;
+	return error < 0 || (size_t)written == size ? error : -EIO;
+}
+
+int
+write_at(int dir, const char *path, const char *data)
+{
+	int fd = openat(dir, path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+
+	return fd < 0 ? -errno : write_and_close(fd, data);
 }
 
 int
@@ -49,18 +50,12 @@ do_write(const struct arg_write *arg, struct state *st)
 	return write_at(slot_dir(st, arg->dir), arg->path, arg->data);
 }
 
-/* /proc/PID/ of the new process, which waits for its turn: its number cannot
- * be another's, as nobody has waited for it. */
 int
 do_write_child(const struct arg_write_child *arg, struct state *st)
 {
-	char digits[NUMBER_SIZE], path[64];
-	int error = JOIN(path, "/proc/",
-			 number_text(digits, (uint64_t)st->child, 10), "/",
-			 arg->name);
+	char path[CHILD_PATH];
+	int error = child_path(st, "/", arg->name, path);
 
-	if (st->child == 0)
-		return -ESRCH;
 	return error < 0 ? error : write_at(AT_FDCWD, path, arg->data);
 }
 
@@ -149,16 +144,10 @@ int
 do_sysctl(const struct arg_sysctl *arg, struct state *st)
 {
 	char path[256];
-	size_t size = strlen(arg->value);
-	ssize_t written;
 	int fd;
 
 	if (JOIN(path, "sys/", arg->key) < 0)
 		return -ENAMETOOLONG;
 	fd = open_procfs(slot_fd(st, arg->proc), path);
-	if (fd < 0)
-		return fd;
-	written = write(fd, arg->value, size);
-	close(fd);
-	return written < 0 ? -errno : (size_t)written == size ? 0 : -EIO;
+	return fd < 0 ? fd : write_and_close(fd, arg->value);
 }

@@ -8,7 +8,6 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 
 int
 do_sethostname(const struct arg_sethostname *arg, UNUSED struct state *st)

@@ -3,7 +3,6 @@
 
 #include "launcher.h"
 
-#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -73,17 +72,27 @@ do_clone(const struct arg_clone *arg, struct state *st)
 	return 0;
 }
 
-/* Through /proc of the host: the child waits and cannot end unnoticed. */
+/* Through /proc of the host. The new process waits for its turn, and nobody
+ * has waited for it: its number cannot be another's. */
+int
+child_path(const struct state *st, const char *dir, const char *name,
+	   char path[CHILD_PATH])
+{
+	char digits[NUMBER_SIZE];
+	const char *const parts[] = {
+		"/proc/", number_text(digits, (uint64_t)st->child, 10), dir,
+		name, NULL
+	};
+
+	return st->child == 0 ? -ESRCH : text_join(path, CHILD_PATH, parts);
+}
+
 int
 do_open_child_ns(const struct arg_open_child_ns *arg, struct state *st)
 {
-	char digits[NUMBER_SIZE], path[64];
-	int error = JOIN(path, "/proc/",
-			 number_text(digits, (uint64_t)st->child, 10), "/ns/",
-			 arg->name);
+	char path[CHILD_PATH];
+	int error = child_path(st, "/ns/", arg->name, path);
 
-	if (st->child == 0)
-		return -ESRCH;
 	if (error < 0)
 		return error;
 	return slot_fill(st, arg->out, sys_open(path, O_RDONLY));

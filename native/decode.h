@@ -23,7 +23,7 @@
 
 #include "steps.h"
 
-#define PLAN_MAX (1U << 20)	/* bytes; the largest real one is under 40 KiB */
+#define PLAN_MAX (1U << 20)	/* bytes; real ones are under 40 KiB */
 
 enum where { HOST = 0, INSIDE = 1 };
 

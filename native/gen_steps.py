@@ -32,7 +32,9 @@ MEMBERS = {
 
 HEAD = """\
 /* The table of steps, written by gen_steps.py from src/cloison/plan/steps.py.
- * Do not edit: change the table, then run `python native/gen_steps.py native/steps.h`. */
+ * Do not edit: change the table, then run
+ *
+ *	python native/gen_steps.py native/steps.h */
 #ifndef CLOISON_STEPS_H
 #define CLOISON_STEPS_H
 
@@ -58,7 +60,8 @@ struct field {
 	enum field_type type;
 };
 
-/* What the decoder and --print know of a kind; a hole in the numbering has no name. */
+/* What the decoder and --print know of a kind. A hole in the numbering has no
+ * name. */
 struct kind_info {
 	const char *name;
 	uint32_t nfields;
@@ -112,7 +115,7 @@ def _arguments(kind: str, _number: int, doc: str, fields: tuple[tuple[str, str],
     if not fields:  # C has no empty structure: this one is never completed
         return f"{comment}struct arg_{kind};\n{handler}"
     members = "".join(f"\t{MEMBERS[kind_of]};\n".format(name) for name, kind_of in fields)
-    size = f'_Static_assert(sizeof(struct arg_{kind}) == 8 * {len(fields)}, "{kind}");\n'
+    size = f'_Static_assert(sizeof(struct arg_{kind}) == 8 * {len(fields)},\n\t       "{kind}");\n'
     return f"{comment}struct arg_{kind} {{\n{members}}};\n{size}{handler}"
 
 

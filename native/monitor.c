@@ -13,11 +13,12 @@
  *
  *	1 STATUS
  *	2 PIDFD		the reply carries a descriptor of init
- *	3 SIGNAL	number a; b = 1: a stop, after which a reboot is not obeyed
+ *	3 SIGNAL	number a; b = 1: a stop, after which no reboot is
+ *			obeyed
  *	4 WAIT		the reply comes when all is over; -EBUSY: not undone
- *	5 CONSOLE	its status is the size of the log; from then on a stream:
- *			output as it comes; input as 'd' and bytes, or 'w', rows
- *			(2), columns (2)
+ *	5 CONSOLE	the status is the size of the log; from then on it is
+ *			a stream: output as it comes; input as 'd' and bytes,
+ *			or 'w', rows (2), columns (2)
  *	6 RESIZE	a rows, b columns
  *
  * A client that asks for anything else gets -EINVAL and is closed; so is one

@@ -1,5 +1,7 @@
 /* The table of steps, written by gen_steps.py from src/cloison/plan/steps.py.
- * Do not edit: change the table, then run `python native/gen_steps.py native/steps.h`. */
+ * Do not edit: change the table, then run
+ *
+ *	python native/gen_steps.py native/steps.h */
 #ifndef CLOISON_STEPS_H
 #define CLOISON_STEPS_H
 
@@ -97,7 +99,8 @@ struct arg_mkdir {
 	const char *path;
 	int64_t mode;
 };
-_Static_assert(sizeof(struct arg_mkdir) == 8 * 3, "mkdir");
+_Static_assert(sizeof(struct arg_mkdir) == 8 * 3,
+	       "mkdir");
 int do_mkdir(const struct arg_mkdir *, struct state *);
 
 /* Write `data` with one write(2) into a file that exists: a cgroup limit, a
@@ -107,7 +110,8 @@ struct arg_write {
 	const char *path;
 	const char *data;
 };
-_Static_assert(sizeof(struct arg_write) == 8 * 3, "write");
+_Static_assert(sizeof(struct arg_write) == 8 * 3,
+	       "write");
 int do_write(const struct arg_write *, struct state *);
 
 /* Give a file to `uid` and `gid`, without following a symbolic link; a
@@ -118,7 +122,8 @@ struct arg_chown {
 	int64_t uid;
 	int64_t gid;
 };
-_Static_assert(sizeof(struct arg_chown) == 8 * 4, "chown");
+_Static_assert(sizeof(struct arg_chown) == 8 * 4,
+	       "chown");
 int do_chown(const struct arg_chown *, struct state *);
 
 /* Open a path of the host, close-on-exec. */
@@ -129,14 +134,16 @@ struct arg_open {
 	int64_t flags;
 	int64_t mode;
 };
-_Static_assert(sizeof(struct arg_open) == 8 * 5, "open");
+_Static_assert(sizeof(struct arg_open) == 8 * 5,
+	       "open");
 int do_open(const struct arg_open *, struct state *);
 
 /* Close a slot. */
 struct arg_close {
 	int64_t fd;
 };
-_Static_assert(sizeof(struct arg_close) == 8 * 1, "close");
+_Static_assert(sizeof(struct arg_close) == 8 * 1,
+	       "close");
 int do_close(const struct arg_close *, struct state *);
 
 /* Make a symbolic link inside `root`; one that exists already is left as it
@@ -146,28 +153,32 @@ struct arg_symlink {
 	const char *path;
 	const char *target;
 };
-_Static_assert(sizeof(struct arg_symlink) == 8 * 3, "symlink");
+_Static_assert(sizeof(struct arg_symlink) == 8 * 3,
+	       "symlink");
 int do_symlink(const struct arg_symlink *, struct state *);
 
 /* Remove a file; a missing one is no error. */
 struct arg_unlink {
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_unlink) == 8 * 1, "unlink");
+_Static_assert(sizeof(struct arg_unlink) == 8 * 1,
+	       "unlink");
 int do_unlink(const struct arg_unlink *, struct state *);
 
 /* Remove an empty directory; a missing one is no error. */
 struct arg_rmdir {
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_rmdir) == 8 * 1, "rmdir");
+_Static_assert(sizeof(struct arg_rmdir) == 8 * 1,
+	       "rmdir");
 int do_rmdir(const struct arg_rmdir *, struct state *);
 
 /* Make a directory the working directory. */
 struct arg_fchdir {
 	int64_t dir;
 };
-_Static_assert(sizeof(struct arg_fchdir) == 8 * 1, "fchdir");
+_Static_assert(sizeof(struct arg_fchdir) == 8 * 1,
+	       "fchdir");
 int do_fchdir(const struct arg_fchdir *, struct state *);
 
 /* Take hold of a mount, or with OPEN_TREE_CLONE of a detached copy of it.
@@ -179,7 +190,8 @@ struct arg_open_tree {
 	const char *path;
 	int64_t flags;
 };
-_Static_assert(sizeof(struct arg_open_tree) == 8 * 4, "open_tree");
+_Static_assert(sizeof(struct arg_open_tree) == 8 * 4,
+	       "open_tree");
 int do_open_tree(const struct arg_open_tree *, struct state *);
 
 /* Set the attributes of a mount: read-only, nosuid, propagation, or an id
@@ -192,7 +204,8 @@ struct arg_mount_setattr {
 	int64_t propagation;
 	int64_t userns;
 };
-_Static_assert(sizeof(struct arg_mount_setattr) == 8 * 6, "mount_setattr");
+_Static_assert(sizeof(struct arg_mount_setattr) == 8 * 6,
+	       "mount_setattr");
 int do_mount_setattr(const struct arg_mount_setattr *, struct state *);
 
 /* Make a new mount of a file system, still attached to nothing. `options`
@@ -205,7 +218,8 @@ struct arg_fsmount {
 	char *const *options;
 	int64_t attr;
 };
-_Static_assert(sizeof(struct arg_fsmount) == 8 * 5, "fsmount");
+_Static_assert(sizeof(struct arg_fsmount) == 8 * 5,
+	       "fsmount");
 int do_fsmount(const struct arg_fsmount *, struct state *);
 
 /* Attach a mount at `path`, resolved inside `root`, making the target where
@@ -216,7 +230,8 @@ struct arg_move_mount {
 	const char *path;
 	int64_t create;
 };
-_Static_assert(sizeof(struct arg_move_mount) == 8 * 4, "move_mount");
+_Static_assert(sizeof(struct arg_move_mount) == 8 * 4,
+	       "move_mount");
 int do_move_mount(const struct arg_move_mount *, struct state *);
 
 /* Hide a file behind the null device, a directory behind an empty read-only
@@ -227,7 +242,8 @@ struct arg_mask_path {
 	const char *path;
 	int64_t null;
 };
-_Static_assert(sizeof(struct arg_mask_path) == 8 * 3, "mask_path");
+_Static_assert(sizeof(struct arg_mask_path) == 8 * 3,
+	       "mask_path");
 int do_mask_path(const struct arg_mask_path *, struct state *);
 
 /* Make a path read-only by a read-only copy of its mount over it; a missing
@@ -236,14 +252,16 @@ struct arg_readonly_path {
 	int64_t root;
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_readonly_path) == 8 * 2, "readonly_path");
+_Static_assert(sizeof(struct arg_readonly_path) == 8 * 2,
+	       "readonly_path");
 int do_readonly_path(const struct arg_readonly_path *, struct state *);
 
 /* Make `root` the root directory and let go of the old one for good. */
 struct arg_pivot_root {
 	int64_t root;
 };
-_Static_assert(sizeof(struct arg_pivot_root) == 8 * 1, "pivot_root");
+_Static_assert(sizeof(struct arg_pivot_root) == 8 * 1,
+	       "pivot_root");
 int do_pivot_root(const struct arg_pivot_root *, struct state *);
 
 /* Set the propagation of every mount the new process sees: nothing travels
@@ -251,7 +269,8 @@ int do_pivot_root(const struct arg_pivot_root *, struct state *);
 struct arg_root_propagation {
 	int64_t propagation;
 };
-_Static_assert(sizeof(struct arg_root_propagation) == 8 * 1, "root_propagation");
+_Static_assert(sizeof(struct arg_root_propagation) == 8 * 1,
+	       "root_propagation");
 int do_root_propagation(const struct arg_root_propagation *, struct state *);
 
 /* Leave the caller: fork, let the parent end, begin an own session in `/`.
@@ -265,7 +284,8 @@ struct arg_clone {
 	int64_t flags;
 	int64_t cgroup;
 };
-_Static_assert(sizeof(struct arg_clone) == 8 * 2, "clone");
+_Static_assert(sizeof(struct arg_clone) == 8 * 2,
+	       "clone");
 int do_clone(const struct arg_clone *, struct state *);
 
 /* Take hold of a namespace of the new process. */
@@ -273,7 +293,8 @@ struct arg_open_child_ns {
 	int64_t out;
 	const char *name;
 };
-_Static_assert(sizeof(struct arg_open_child_ns) == 8 * 2, "open_child_ns");
+_Static_assert(sizeof(struct arg_open_child_ns) == 8 * 2,
+	       "open_child_ns");
 int do_open_child_ns(const struct arg_open_child_ns *, struct state *);
 
 /* Write to /proc/PID/`name` of the new process: its id maps, its OOM score.
@@ -282,14 +303,16 @@ struct arg_write_child {
 	const char *name;
 	const char *data;
 };
-_Static_assert(sizeof(struct arg_write_child) == 8 * 2, "write_child");
+_Static_assert(sizeof(struct arg_write_child) == 8 * 2,
+	       "write_child");
 int do_write_child(const struct arg_write_child *, struct state *);
 
 /* Leave shared namespaces for new ones. */
 struct arg_unshare {
 	int64_t flags;
 };
-_Static_assert(sizeof(struct arg_unshare) == 8 * 1, "unshare");
+_Static_assert(sizeof(struct arg_unshare) == 8 * 1,
+	       "unshare");
 int do_unshare(const struct arg_unshare *, struct state *);
 
 /* Enter namespaces: `fd` is a namespace or a pidfd. */
@@ -297,7 +320,8 @@ struct arg_setns {
 	int64_t fd;
 	int64_t flags;
 };
-_Static_assert(sizeof(struct arg_setns) == 8 * 2, "setns");
+_Static_assert(sizeof(struct arg_setns) == 8 * 2,
+	       "setns");
 int do_setns(const struct arg_setns *, struct state *);
 
 /* Begin a new session. */
@@ -309,28 +333,32 @@ int do_setsid(const struct arg_setsid *, struct state *);
 struct arg_pdeathsig {
 	int64_t signal;
 };
-_Static_assert(sizeof(struct arg_pdeathsig) == 8 * 1, "pdeathsig");
+_Static_assert(sizeof(struct arg_pdeathsig) == 8 * 1,
+	       "pdeathsig");
 int do_pdeathsig(const struct arg_pdeathsig *, struct state *);
 
 /* Say whether others may look into this process (ptrace, /proc/PID/). */
 struct arg_set_dumpable {
 	int64_t value;
 };
-_Static_assert(sizeof(struct arg_set_dumpable) == 8 * 1, "set_dumpable");
+_Static_assert(sizeof(struct arg_set_dumpable) == 8 * 1,
+	       "set_dumpable");
 int do_set_dumpable(const struct arg_set_dumpable *, struct state *);
 
 /* Set the execution domain. */
 struct arg_personality {
 	int64_t value;
 };
-_Static_assert(sizeof(struct arg_personality) == 8 * 1, "personality");
+_Static_assert(sizeof(struct arg_personality) == 8 * 1,
+	       "personality");
 int do_personality(const struct arg_personality *, struct state *);
 
 /* Make a cgroup, with its missing parents. */
 struct arg_mkdir_cgroup {
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_mkdir_cgroup) == 8 * 1, "mkdir_cgroup");
+_Static_assert(sizeof(struct arg_mkdir_cgroup) == 8 * 1,
+	       "mkdir_cgroup");
 int do_mkdir_cgroup(const struct arg_mkdir_cgroup *, struct state *);
 
 /* Remove a cgroup and those below it, waiting for its processes to end; then
@@ -339,49 +367,56 @@ struct arg_rmdir_cgroup {
 	const char *path;
 	int64_t prune;
 };
-_Static_assert(sizeof(struct arg_rmdir_cgroup) == 8 * 2, "rmdir_cgroup");
+_Static_assert(sizeof(struct arg_rmdir_cgroup) == 8 * 2,
+	       "rmdir_cgroup");
 int do_rmdir_cgroup(const struct arg_rmdir_cgroup *, struct state *);
 
 /* Kill every process in a cgroup and below it. */
 struct arg_kill_cgroup {
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_kill_cgroup) == 8 * 1, "kill_cgroup");
+_Static_assert(sizeof(struct arg_kill_cgroup) == 8 * 1,
+	       "kill_cgroup");
 int do_kill_cgroup(const struct arg_kill_cgroup *, struct state *);
 
 /* Move the new process into a cgroup. */
 struct arg_attach_cgroup {
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_attach_cgroup) == 8 * 1, "attach_cgroup");
+_Static_assert(sizeof(struct arg_attach_cgroup) == 8 * 1,
+	       "attach_cgroup");
 int do_attach_cgroup(const struct arg_attach_cgroup *, struct state *);
 
 /* Move the launcher itself into a cgroup. */
 struct arg_attach_self {
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_attach_self) == 8 * 1, "attach_self");
+_Static_assert(sizeof(struct arg_attach_self) == 8 * 1,
+	       "attach_self");
 int do_attach_self(const struct arg_attach_self *, struct state *);
 
 /* Hand a descriptor to the launcher. */
 struct arg_send_fd {
 	int64_t fd;
 };
-_Static_assert(sizeof(struct arg_send_fd) == 8 * 1, "send_fd");
+_Static_assert(sizeof(struct arg_send_fd) == 8 * 1,
+	       "send_fd");
 int do_send_fd(const struct arg_send_fd *, struct state *);
 
 /* Take the descriptor that the new process handed over. */
 struct arg_recv_fd {
 	int64_t out;
 };
-_Static_assert(sizeof(struct arg_recv_fd) == 8 * 1, "recv_fd");
+_Static_assert(sizeof(struct arg_recv_fd) == 8 * 1,
+	       "recv_fd");
 int do_recv_fd(const struct arg_recv_fd *, struct state *);
 
 /* Hand a descriptor to the process that asked for this plan. */
 struct arg_report_fd {
 	int64_t fd;
 };
-_Static_assert(sizeof(struct arg_report_fd) == 8 * 1, "report_fd");
+_Static_assert(sizeof(struct arg_report_fd) == 8 * 1,
+	       "report_fd");
 int do_report_fd(const struct arg_report_fd *, struct state *);
 
 /* Open a pseudo-terminal of the devpts at `path` inside `root`; the slave
@@ -392,7 +427,8 @@ struct arg_open_pty {
 	int64_t root;
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_open_pty) == 8 * 4, "open_pty");
+_Static_assert(sizeof(struct arg_open_pty) == 8 * 4,
+	       "open_pty");
 int do_open_pty(const struct arg_open_pty *, struct state *);
 
 /* Set a terminal's size, in character cells. */
@@ -401,14 +437,16 @@ struct arg_set_winsize {
 	int64_t rows;
 	int64_t cols;
 };
-_Static_assert(sizeof(struct arg_set_winsize) == 8 * 3, "set_winsize");
+_Static_assert(sizeof(struct arg_set_winsize) == 8 * 3,
+	       "set_winsize");
 int do_set_winsize(const struct arg_set_winsize *, struct state *);
 
 /* Make a terminal the controlling terminal of the session. */
 struct arg_set_ctty {
 	int64_t fd;
 };
-_Static_assert(sizeof(struct arg_set_ctty) == 8 * 1, "set_ctty");
+_Static_assert(sizeof(struct arg_set_ctty) == 8 * 1,
+	       "set_ctty");
 int do_set_ctty(const struct arg_set_ctty *, struct state *);
 
 /* Make descriptor number `to` another name of a slot; it survives exec. */
@@ -416,7 +454,8 @@ struct arg_dup2 {
 	int64_t fd;
 	int64_t to;
 };
-_Static_assert(sizeof(struct arg_dup2) == 8 * 2, "dup2");
+_Static_assert(sizeof(struct arg_dup2) == 8 * 2,
+	       "dup2");
 int do_dup2(const struct arg_dup2 *, struct state *);
 
 /* Bind a socket for requests at `path` below `dir`, mode 0600. */
@@ -425,21 +464,24 @@ struct arg_listen {
 	int64_t dir;
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_listen) == 8 * 3, "listen");
+_Static_assert(sizeof(struct arg_listen) == 8 * 3,
+	       "listen");
 int do_listen(const struct arg_listen *, struct state *);
 
 /* Set the host name of the new UTS namespace. */
 struct arg_sethostname {
 	const char *name;
 };
-_Static_assert(sizeof(struct arg_sethostname) == 8 * 1, "sethostname");
+_Static_assert(sizeof(struct arg_sethostname) == 8 * 1,
+	       "sethostname");
 int do_sethostname(const struct arg_sethostname *, struct state *);
 
 /* Set the NIS domain name of the new UTS namespace. */
 struct arg_setdomainname {
 	const char *name;
 };
-_Static_assert(sizeof(struct arg_setdomainname) == 8 * 1, "setdomainname");
+_Static_assert(sizeof(struct arg_setdomainname) == 8 * 1,
+	       "setdomainname");
 int do_setdomainname(const struct arg_setdomainname *, struct state *);
 
 /* Write a kernel parameter through a private /proc that nobody else can have
@@ -449,7 +491,8 @@ struct arg_sysctl {
 	const char *key;
 	const char *value;
 };
-_Static_assert(sizeof(struct arg_sysctl) == 8 * 3, "sysctl");
+_Static_assert(sizeof(struct arg_sysctl) == 8 * 3,
+	       "sysctl");
 int do_sysctl(const struct arg_sysctl *, struct state *);
 
 /* Set a resource limit; all bits set is "unlimited". */
@@ -458,56 +501,64 @@ struct arg_setrlimit {
 	int64_t soft;
 	int64_t hard;
 };
-_Static_assert(sizeof(struct arg_setrlimit) == 8 * 3, "setrlimit");
+_Static_assert(sizeof(struct arg_setrlimit) == 8 * 3,
+	       "setrlimit");
 int do_setrlimit(const struct arg_setrlimit *, struct state *);
 
 /* Bring a network interface up. */
 struct arg_link_up {
 	const char *name;
 };
-_Static_assert(sizeof(struct arg_link_up) == 8 * 1, "link_up");
+_Static_assert(sizeof(struct arg_link_up) == 8 * 1,
+	       "link_up");
 int do_link_up(const struct arg_link_up *, struct state *);
 
 /* Set the file mode creation mask. */
 struct arg_umask {
 	int64_t mask;
 };
-_Static_assert(sizeof(struct arg_umask) == 8 * 1, "umask");
+_Static_assert(sizeof(struct arg_umask) == 8 * 1,
+	       "umask");
 int do_umask(const struct arg_umask *, struct state *);
 
 /* Change the working directory, and check that it lies inside the root. */
 struct arg_chdir {
 	const char *path;
 };
-_Static_assert(sizeof(struct arg_chdir) == 8 * 1, "chdir");
+_Static_assert(sizeof(struct arg_chdir) == 8 * 1,
+	       "chdir");
 int do_chdir(const struct arg_chdir *, struct state *);
 
 /* Set the supplementary groups (decimal numbers). */
 struct arg_setgroups {
 	char *const *groups;
 };
-_Static_assert(sizeof(struct arg_setgroups) == 8 * 1, "setgroups");
+_Static_assert(sizeof(struct arg_setgroups) == 8 * 1,
+	       "setgroups");
 int do_setgroups(const struct arg_setgroups *, struct state *);
 
 /* Set all group ids. */
 struct arg_setresgid {
 	int64_t gid;
 };
-_Static_assert(sizeof(struct arg_setresgid) == 8 * 1, "setresgid");
+_Static_assert(sizeof(struct arg_setresgid) == 8 * 1,
+	       "setresgid");
 int do_setresgid(const struct arg_setresgid *, struct state *);
 
 /* Set all user ids. */
 struct arg_setresuid {
 	int64_t uid;
 };
-_Static_assert(sizeof(struct arg_setresuid) == 8 * 1, "setresuid");
+_Static_assert(sizeof(struct arg_setresuid) == 8 * 1,
+	       "setresuid");
 int do_setresuid(const struct arg_setresuid *, struct state *);
 
 /* Drop every capability that is not in `keep` from the bounding set. */
 struct arg_drop_bounding {
 	int64_t keep;
 };
-_Static_assert(sizeof(struct arg_drop_bounding) == 8 * 1, "drop_bounding");
+_Static_assert(sizeof(struct arg_drop_bounding) == 8 * 1,
+	       "drop_bounding");
 int do_drop_bounding(const struct arg_drop_bounding *, struct state *);
 
 /* Keep the permitted capabilities when the user id changes. */
@@ -520,14 +571,16 @@ struct arg_capset {
 	int64_t permitted;
 	int64_t inheritable;
 };
-_Static_assert(sizeof(struct arg_capset) == 8 * 3, "capset");
+_Static_assert(sizeof(struct arg_capset) == 8 * 3,
+	       "capset");
 int do_capset(const struct arg_capset *, struct state *);
 
 /* Raise ambient capabilities. */
 struct arg_ambient {
 	int64_t mask;
 };
-_Static_assert(sizeof(struct arg_ambient) == 8 * 1, "ambient");
+_Static_assert(sizeof(struct arg_ambient) == 8 * 1,
+	       "ambient");
 int do_ambient(const struct arg_ambient *, struct state *);
 
 /* From here on exec cannot grant privileges. */
@@ -538,7 +591,8 @@ int do_no_new_privs(const struct arg_no_new_privs *, struct state *);
 struct arg_load_seccomp {
 	const struct blob *filter;
 };
-_Static_assert(sizeof(struct arg_load_seccomp) == 8 * 1, "load_seccomp");
+_Static_assert(sizeof(struct arg_load_seccomp) == 8 * 1,
+	       "load_seccomp");
 int do_load_seccomp(const struct arg_load_seccomp *, struct state *);
 
 /* Become the payload: the first of `programs` that can be executed. Every
@@ -548,7 +602,8 @@ struct arg_exec {
 	char *const *argv;
 	char *const *env;
 };
-_Static_assert(sizeof(struct arg_exec) == 8 * 3, "exec");
+_Static_assert(sizeof(struct arg_exec) == 8 * 3,
+	       "exec");
 int do_exec(const struct arg_exec *, struct state *);
 
 /* Stay as the keeper of the new process: own its console, write the log,
@@ -563,7 +618,8 @@ struct arg_monitor {
 	const char *record;
 	char *const *reboot;
 };
-_Static_assert(sizeof(struct arg_monitor) == 8 * 7, "monitor");
+_Static_assert(sizeof(struct arg_monitor) == 8 * 7,
+	       "monitor");
 int do_monitor(const struct arg_monitor *, struct state *);
 
 /* Wait for the new process, report its wait status, and end. */
@@ -633,7 +689,8 @@ struct field {
 	enum field_type type;
 };
 
-/* What the decoder and --print know of a kind; a hole in the numbering has no name. */
+/* What the decoder and --print know of a kind. A hole in the numbering has no
+ * name. */
 struct kind_info {
 	const char *name;
 	uint32_t nfields;

@@ -11,7 +11,7 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 
-#define GROUPS_MAX 65536	/* the kernel's NGROUPS_MAX, since Linux 2.6.4 */
+#define GROUPS_MAX 65536	/* the kernel's, since Linux 2.6.4 */
 
 int
 do_setgroups(const struct arg_setgroups *arg, UNUSED struct state *st)

@@ -46,6 +46,8 @@ def processes(root: Path, ids: tuple[str, ...] = (), id_bases: tuple[int, ...] =
 
 
 def _belongs(proc: str, root: Path, marks: list[bytes], bases: list[bytes]) -> bool:
+    if b"\nState:\tZ" in _read(f"{proc}/status"):
+        return False  # it has ended, and waits for process 1 of the machine, which need not be quick
     groups, maps = _read(f"{proc}/cgroup"), _read(f"{proc}/uid_map")
     if any(mark in groups for mark in marks) or any(base in maps for base in bases):
         return True

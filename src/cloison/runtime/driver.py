@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from cloison.base.errors import Bug, Host, Kernel, Unsupported, WrongState
-from cloison.kernel import cgroups
+from cloison.kernel import cgroups, procfs
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import OverlayRoot, Places
 from cloison.plan.plan import Plan
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cloison.runtime import relay
 
 SIGKILL = 9
+MONITOR_NAME = "cloison-monitor"  # what the launcher calls itself from the moment at which its init runs
 KILL_TIMEOUT_S = 15.0  # the monitor itself gives its undo steps ten seconds each
 EXEC_FLAGS_OF_LATE = {"cgroup": 0x02000000, "time": 0x00000080}
 
@@ -122,9 +123,16 @@ class ContainerDriver:
                 return self._observe_kept(instance_id)
 
     def _observe_kept(self, instance_id: str) -> Observed:
+        """A keeper that does not answer is still on its way up, or already on its way down: nobody waits for it."""
         try:
             with self._monitor(instance_id) as connection:
                 status = connection.status()
+                if status is None:
+                    pid = connection.monitor_pid()
+                    is_monitor = procfs.comm(pid) == MONITOR_NAME
+                    return Observed(State.STOPPING if is_monitor else State.STARTING, monitor_pid=pid)
+        except monitor.NoAnswer:
+            return Observed(State.STARTING)
         except monitor.MonitorGone:
             # Between journal and socket it starts; between the end of its init and that of the monitor it stops.
             has_socket = os.path.exists(self.rundir(instance_id).socket)

@@ -14,14 +14,17 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cloison.base.errors import WrongState
+from cloison.base.errors import Busy, WrongState
 
 STATUS, PIDFD, SIGNAL, WAIT, CONSOLE, RESIZE = range(1, 7)
 STOPPING = 2
+STATUS_PATIENCE_S = 0.3  # an answer takes microseconds, and a list of many instances must not wait for a stuck one
+ANSWER_PATIENCE_S = 15.0  # longer than the undo steps of a monitor that has just begun to end
 _REQUEST = struct.Struct("=B3xII")
 _ANSWER = struct.Struct("=iIii")
 _CREDENTIALS = struct.Struct("=iII")
 _WINDOW = struct.Struct("=cHH")
+_TIMEVAL = struct.Struct("@ll")
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -45,6 +48,15 @@ class MonitorGone(WrongState):
     code = "monitor-gone"
 
 
+class NoAnswer(Busy):
+    """The monitor is there, and has something else to do."""
+
+    code = "no-answer"
+
+    def __init__(self) -> None:
+        super().__init__("its monitor does not answer", hint="it is starting, or taking everything back: try again")
+
+
 class Connection:
     """One connection; a context manager."""
 
@@ -61,10 +73,14 @@ class Connection:
         """For poll(2)."""
         return self._sock.fileno()
 
-    def status(self) -> Status:
-        """What is going on."""
-        _result, state, pid, _status = self._ask(STATUS)
-        return Status(state == STOPPING, pid, self._monitor_pid())
+    def status(self, timeout_s: float = STATUS_PATIENCE_S) -> Status | None:
+        """What is going on; None where nobody answers: it is still starting, or taking everything back."""
+        with self._patience(timeout_s):
+            try:
+                _result, state, pid, _status = self._ask(STATUS)
+            except NoAnswer:
+                return None
+        return Status(state == STOPPING, pid, self.monitor_pid())
 
     def pidfd(self) -> int:
         """A pidfd of the init, owned by the caller: no pid can be mistaken for another."""
@@ -87,13 +103,11 @@ class Connection:
 
     def ended(self, timeout_s: float | None = None) -> Ended | None:
         """Wait on for what an earlier `wait` asked for."""
-        self._sock.settimeout(timeout_s)
-        try:
-            result, _state, _pid, status = self._answer()
-        except TimeoutError:
-            return None
-        finally:
-            self._sock.settimeout(None)
+        with self._patience(timeout_s):
+            try:
+                result, _state, _pid, status = self._answer()
+            except NoAnswer:
+                return None
         return Ended(status, result == 0)
 
     def resize(self, rows: int, cols: int) -> None:
@@ -131,6 +145,14 @@ class Connection:
             self._sock.send(_REQUEST.pack(operation, a, b))
         return self._answer()
 
+    @contextlib.contextmanager
+    def _patience(self, timeout_s: float | None) -> Iterator[None]:
+        self._sock.settimeout(timeout_s)
+        try:
+            yield
+        finally:
+            self._sock.settimeout(ANSWER_PATIENCE_S)
+
     def _answer(self) -> tuple[int, int, int, int]:
         with _gone_if_broken():
             data = self._sock.recv(_ANSWER.size)
@@ -139,7 +161,8 @@ class Connection:
         result, state, pid, status = _ANSWER.unpack(data)
         return result, state, pid, status
 
-    def _monitor_pid(self) -> int:
+    def monitor_pid(self) -> int:
+        """Who listens at the other end, as the host sees it."""
         raw = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         return int(_CREDENTIALS.unpack(raw)[0])
 
@@ -154,13 +177,18 @@ def connect(path: str) -> Connection:
     except FileNotFoundError:
         raise MonitorGone("there is no monitor") from None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _TIMEVAL.pack(1, 0))  # for a queue that nobody empties
     try:
         sock.connect(f"/proc/self/fd/{fd}/{name}")
     except (FileNotFoundError, ConnectionRefusedError):
         sock.close()
         raise MonitorGone("there is no monitor") from None
+    except BlockingIOError:
+        sock.close()
+        raise NoAnswer() from None
     finally:
         os.close(fd)
+    sock.settimeout(ANSWER_PATIENCE_S)
     return Connection(sock)
 
 
@@ -170,3 +198,5 @@ def _gone_if_broken() -> Iterator[None]:
         yield
     except (BrokenPipeError, ConnectionResetError):
         raise MonitorGone("the monitor has ended") from None
+    except TimeoutError:
+        raise NoAnswer() from None

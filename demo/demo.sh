@@ -23,6 +23,7 @@ run cloison check
 
 say "A small container first: BusyBox needs no network, and is built in under a second"
 run cloison launch busybox busy --set limits.memory=64M
+# shellcheck disable=SC2016 # it is the shell inside that expands
 run cloison exec busy -- sh -c 'echo "root inside is $(id -u), and sees $(ls /proc | grep -c "^[0-9]") processes"'
 run cloison delete --force busy
 

@@ -23,8 +23,8 @@ const char *__asan_default_options(void) { return "detect_leaks=0"; }
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.name)
 def test_the_analyser_finds_nothing(source: Path) -> None:
-    command = ["gcc", "-std=c11", "-O2", "-fanalyzer", "-Wall", "-Wextra", "-Werror", "-c", "-o", "/dev/null", source]
-    found = subprocess.run(command, capture_output=True, text=True)
+    command = ["gcc", "-std=c11", "-O2", "-fanalyzer", "-Wall", "-Wextra", "-Werror", "-c", "-o", "/dev/null"]
+    found = subprocess.run([*command, source], capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
 
 

@@ -99,7 +99,7 @@ def test_its_init_owns_a_cgroup_subtree_and_cannot_reach_its_limits(debian: Inst
     inside(debian, "mkdir", "/sys/fs/cgroup/own")
     inside(debian, "rmdir", "/sys/fs/cgroup/own")
     assert "system.slice" in inside(debian, "ls", "/sys/fs/cgroup")
-    assert not debian.exec(["test", "-w", "/sys/fs/cgroup/../memory.max"]).code == 0
+    assert debian.exec(["test", "-w", "/sys/fs/cgroup/../memory.max"]).code != 0
     assert inside(debian, "cat", "/proc/1/cgroup").splitlines()[-1] == "0::/init.scope"
 
 
@@ -107,7 +107,8 @@ def test_a_package_is_installed_with_dpkg_and_its_service_runs(debian: Instance)
     script = f"""
     set -e
     mkdir -p /tmp/pkg/DEBIAN /tmp/pkg/lib/systemd/system
-    printf 'Package: witness\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@x>\\nDescription: x\\n' > /tmp/pkg/DEBIAN/control
+    printf '%s\\n' 'Package: witness' 'Version: 1' 'Architecture: all' > /tmp/pkg/DEBIAN/control
+    printf '%s\\n' 'Maintainer: x <x@x>' 'Description: x' >> /tmp/pkg/DEBIAN/control
     cat > /tmp/pkg/lib/systemd/system/witness.service <<'UNIT'
 {SERVICE}UNIT
     dpkg-deb --build /tmp/pkg /tmp/witness.deb

@@ -44,14 +44,18 @@ error_name(int error)
 		int error;
 		const char *name;
 	} names[] = {
-		{ EACCES, "EACCES" }, { EAGAIN, "EAGAIN" }, { EBADF, "EBADF" },
-		{ EBUSY, "EBUSY" }, { ECHILD, "ECHILD" }, { EEXIST, "EEXIST" },
-		{ EINVAL, "EINVAL" }, { EIO, "EIO" }, { EISDIR, "EISDIR" },
-		{ ELOOP, "ELOOP" }, { ENODEV, "ENODEV" }, { ENOENT, "ENOENT" },
-		{ ENOMEM, "ENOMEM" }, { ENOSPC, "ENOSPC" }, { ENOSYS, "ENOSYS" },
-		{ ENOTDIR, "ENOTDIR" }, { ENOTTY, "ENOTTY" }, { ENXIO, "ENXIO" },
-		{ EPERM, "EPERM" }, { EROFS, "EROFS" }, { ESRCH, "ESRCH" },
-		{ ETXTBSY, "ETXTBSY" }, { EXDEV, "EXDEV" },
+		{ EACCES, "EACCES" }, { EAGAIN, "EAGAIN" },
+		{ EBADF, "EBADF" }, { EBUSY, "EBUSY" },
+		{ ECHILD, "ECHILD" }, { EEXIST, "EEXIST" },
+		{ EINVAL, "EINVAL" }, { EIO, "EIO" },
+		{ EISDIR, "EISDIR" }, { ELOOP, "ELOOP" },
+		{ ENODEV, "ENODEV" }, { ENOENT, "ENOENT" },
+		{ ENOMEM, "ENOMEM" }, { ENOSPC, "ENOSPC" },
+		{ ENOSYS, "ENOSYS" }, { ENOTDIR, "ENOTDIR" },
+		{ ENOTTY, "ENOTTY" }, { ENXIO, "ENXIO" },
+		{ EPERM, "EPERM" }, { EROFS, "EROFS" },
+		{ ESRCH, "ESRCH" }, { ETXTBSY, "ETXTBSY" },
+		{ EXDEV, "EXDEV" },
 	};
 
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)

@@ -15,6 +15,7 @@ class Verb(click.Command):
     """A command whose help ends with examples, written as they are typed."""
 
     def __init__(self, *args: Any, examples: tuple[str, ...], **kwargs: Any) -> None:
+        kwargs.setdefault("context_settings", {"help_option_names": ["-h", "--help"]})
         super().__init__(*args, **kwargs)
         self.examples = examples
 

@@ -5,9 +5,9 @@ import pytest
 
 from cloison.base.errors import NotFound
 from cloison.cli.main import run
-from cloison.engine.results import Change, ExitInfo, IdMapInfo, Info, LimitInfo, UsageInfo
+from cloison.engine.results import Change, ExitInfo, IdMapInfo, Info, LimitInfo
 from cloison.spec.config import Config
-from cloison.spec.driver import State
+from cloison.spec.driver import State, Usage
 
 RUNNING = Info(
     id="0123456789ab",
@@ -23,7 +23,7 @@ RUNNING = Info(
     addresses=("10.0.0.2",),
     network="none",
     limits=LimitInfo(256 << 20, 1.5, None),
-    usage=UsageInfo(1_500_000_000, 12 << 20, 20 << 20, 9),
+    usage=Usage(1_500_000_000, 12 << 20, 20 << 20, 9),
     created="2026-01-02T03:04:05Z",
     started="2026-01-02T03:04:06Z",
     config={"limits.memory": "256M"},
@@ -37,7 +37,7 @@ STOPPED = msgspec.structs.replace(
     privileged=True,
     idmap=(),
     addresses=(),
-    usage=UsageInfo(),
+    usage=Usage(),
     exit=ExitInfo(137, "killed", "2026-01-02T05:00:00Z", 0),
 )
 
@@ -51,6 +51,10 @@ class FakeInstance:
         self.id = info.id
         self._info = info
         self.config = Config()
+
+    def console(self, connected: Callable[[], None]) -> None:
+        self.__getattr__("console")()
+        connected()
 
     def __getattr__(self, method: str) -> Callable[..., object]:
         def call(*args: object, **options: object) -> object:

@@ -21,7 +21,7 @@ PLANS = [
     worlds.start_plan("boot.own_clock=true", "nics.all.type=host", places=worlds.V2),
 ]
 _number = st.integers(-(1 << 63), (1 << 63) - 1)
-_text = st.text(st.characters(blacklist_characters="\0", blacklist_categories=("Cs",)), max_size=40)
+_text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 _VALUES: dict[str, st.SearchStrategy[object]] = {
     "int": _number,
     "hex": _number,
@@ -58,7 +58,7 @@ def test_undo_steps_run_in_reverse_and_the_epilogue_last() -> None:
         Action(Mkdir(-1, "/b", 0o700), Where.HOST, undo=(Rmdir("/b"),)),
     )
     _steps, undo = decode(encode(Plan("two", actions, epilogue=(Unlink("/journal"),))))
-    assert [(step.path, flags) for step, _where, flags in undo] == [
+    assert [(step.path, flags) for step, _where, flags in undo if isinstance(step, Unlink | Rmdir)] == [
         ("/b", 0),
         ("/a/x", 0),
         ("/a", 0),

@@ -47,10 +47,13 @@ do_exec(const struct arg_exec *arg, struct state *st)
 	*st->progress = PROGRESS_EXEC;
 	for (char *const *program = arg->programs; *program; program++) {
 		execve(*program, arg->argv, arg->env);
-		if (errno == EACCES)
+		if (errno == EACCES) {
 			error = -EACCES;
-		else if (errno != ENOENT && errno != ENOTDIR)
-			return -errno;
+		} else if (errno != ENOENT && errno != ENOTDIR) {
+			error = -errno;
+			break;
+		}
 	}
+	*st->progress = st->step;
 	return error;
 }

@@ -22,9 +22,16 @@ number_of(const char *name)
 	return value;
 }
 
+/* SIGCONT is blocked from here on (exec clears the mask): one that comes before
+ * the process has come to its stop is kept for it. */
 void
 hooks_read(void)
 {
+	sigset_t cont;
+
+	sigemptyset(&cont);
+	sigaddset(&cont, SIGCONT);
+	sigprocmask(SIG_BLOCK, &cont, NULL);
 	kill_before = number_of("CLOISON_KILL_BEFORE");
 	kill_after = number_of("CLOISON_KILL_AFTER");
 	kill_undo = number_of("CLOISON_KILL_UNDO");
@@ -41,8 +48,7 @@ die(void)
 	__builtin_trap();
 }
 
-/* And to its own SIGSTOP: it waits for the SIGCONT instead, which the kernel
- * keeps for it as long as it is blocked. */
+/* And to its own SIGSTOP: it waits for the SIGCONT instead. */
 static void
 stop(void)
 {
@@ -54,9 +60,7 @@ stop(void)
 	}
 	sigemptyset(&cont);
 	sigaddset(&cont, SIGCONT);
-	sigprocmask(SIG_BLOCK, &cont, NULL);
 	sigwaitinfo(&cont, NULL);
-	sigprocmask(SIG_UNBLOCK, &cont, NULL);
 }
 
 void

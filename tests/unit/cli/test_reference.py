@@ -40,10 +40,10 @@ def entry(words: str, command: click.Command, context: click.Context) -> str:
     assert isinstance(command, Verb)
     help_text = command.get_help(context).replace("Usage: ", "", 1)
     usage, _, rest = help_text.partition("\n\n")
-    lines = [line.removeprefix("  ") for line in rest.splitlines()]
+    lines = rest.splitlines()
     at = next((i for i, line in enumerate(lines) if line.endswith(":") and line[0].isalpha()), len(lines))
     also = [f"`{alias}`" for alias, name in ALIASES.items() if name == words]
-    prose = "\n".join(lines[:at]).strip() + (f"\n\nAlso: {', '.join(also)}." if also else "")
+    prose = "\n".join(line.strip() for line in lines[:at]).strip() + (f"\n\nAlso: {', '.join(also)}." if also else "")
     block = "\n".join([" ".join(usage.split()), "", *lines[at:]]).strip()
     return f"### cloison {words}\n\n{prose}\n\n```\n{block}\n```\n"
 

@@ -48,7 +48,8 @@ die(void)
 	__builtin_trap();
 }
 
-/* And to its own SIGSTOP: it waits for the SIGCONT instead. */
+/* And to its own SIGSTOP: it waits for the SIGCONT instead, blocked anew, for
+ * shortly before exec the mask has been made the payload's. */
 static void
 stop(void)
 {
@@ -60,7 +61,9 @@ stop(void)
 	}
 	sigemptyset(&cont);
 	sigaddset(&cont, SIGCONT);
+	sigprocmask(SIG_BLOCK, &cont, NULL);
 	sigwaitinfo(&cont, NULL);
+	sigprocmask(SIG_UNBLOCK, &cont, NULL);
 }
 
 void

@@ -166,13 +166,18 @@ def test_python_killed_in_the_middle_of_a_start(stopped: Instance, engine: Engin
     assert str(stopped.state) == "starting", "nobody waits for a launcher that does not answer"
     starting.kill()
     starting.wait()
-    for pid in keeper:
-        os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: stopped.state is not State.STARTING)
+    wait_until(lambda: has_gone_on(keeper, stopped))
     assert stopped.state is State.RUNNING, "the launcher goes on by itself"
     stopped.stop(force=True)
     engine.repair()
     assert traces.left(root, [stopped.id]) == []
+
+
+def has_gone_on(pids: list[int], instance: Instance) -> bool:
+    """Wake them, again where they had not come to rest yet."""
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    return str(instance.state) != "starting"
 
 
 def wait_for_stopped(root: Path, instance: Instance) -> list[int]:

@@ -1,8 +1,10 @@
 """One call of the command line: the options that all commands share, the engine, and how a command is heard."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -79,10 +81,10 @@ class Invocation:
 
         return show
 
-    def progress(self, doing: str) -> "Progress | None":
-        """What shows how far a long work is; `doing` says which, such as "building debian/12"."""
+    def progress(self, doing: str) -> "AbstractContextManager[Progress | None]":
+        """What shows how far a long work is, while it lasts; `doing` says which, such as "building debian/12"."""
         if self.is_quiet:
-            return None
+            return contextlib.nullcontext()
         from cloison.cli.progress import shown
 
         return shown(doing)

@@ -1,6 +1,8 @@
 """How far the building of an image is: a bar on a terminal, a line for each stage elsewhere. On stderr."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,9 +19,17 @@ WORDS = {
 }
 
 
-def shown(doing: str) -> "Progress":
+@contextlib.contextmanager
+def shown(doing: str) -> "Iterator[Progress]":
     """A listener for one piece of work; `doing` says which. Nothing is imported or drawn before it hears something."""
-    return _Bar(doing).hear if sys.stderr.isatty() else _Lines(doing).hear
+    if not sys.stderr.isatty():
+        yield _Lines(doing).hear
+        return
+    bar = _Bar(doing)
+    try:
+        yield bar.hear
+    finally:
+        bar.clear()
 
 
 class _Lines:
@@ -52,6 +62,11 @@ class _Bar:
             self._task = bar.add_task(f"{self._doing}: {WORDS.get(stage, stage)}", total=total)
         assert self._task is not None
         bar.update(self._task, completed=done, total=total)
+
+    def clear(self) -> None:
+        """Leave the terminal as it was."""
+        if self._bar is not None:
+            self._bar.stop()
 
     def _begin(self) -> "Bar":
         from rich.console import Console

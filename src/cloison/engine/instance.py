@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Invalid, NotFound, WrongState
+from cloison.base.errors import Busy, Invalid, NotFound, WrongState
 from cloison.base.ids import check_name
 from cloison.base.signals import signal_number
 from cloison.engine import inspection, records, specification
@@ -111,7 +111,7 @@ class Instance:
     def stop(self, *, timeout_s: float | None = None, force: bool = False) -> None:
         """Ask its init to shut down; when that takes longer than `timeout_s` (default: boot.stop_timeout_s), or at
         once with `force`, kill it. Returns when everything is taken back. Raises WrongState when it is not running."""
-        self._let_start_finish("stop")
+        self._let_start_finish("stop", is_forced=force)
         if not force:
             timeout = self._record.config.boot.stop_timeout_s if timeout_s is None else timeout_s
             force = not self._ended_by(self._stop_signal(), timeout)
@@ -352,11 +352,11 @@ class Instance:
             raise self._not_running(doing, observed.state)
         return observed.pid
 
-    def _let_start_finish(self, doing: str) -> None:
+    def _let_start_finish(self, doing: str, *, is_forced: bool) -> None:
         """Before a stop: wait for a start in progress, take back what a dead keeper left, refuse what is stopped."""
         state = self.observe().state
         if state is State.STARTING:
-            with self._command(doing):
+            with contextlib.suppress(*[Busy] if is_forced else []), self._command(doing):
                 state = self.observe().state
         if state is State.STUCK:
             with self._command(doing):

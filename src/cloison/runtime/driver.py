@@ -192,9 +192,15 @@ class ContainerDriver:
             return connection.wait(timeout_s) is not None
 
     def kill(self, instance_id: str) -> None:
-        """End every process of the instance now. Raises Kernel, naming those that cannot be killed."""
-        if self.request_stop(instance_id, SIGKILL, KILL_TIMEOUT_S):
-            return
+        """End every process of the instance now. Raises Kernel, naming those that cannot be killed.
+
+        A keeper that does not answer is killed itself, and what it leaves is taken back."""
+        try:
+            if self.request_stop(instance_id, SIGKILL, KILL_TIMEOUT_S):
+                return
+        except monitor.NoAnswer:
+            if self._kill_keeper(instance_id):
+                return
         places = host.places(instance_id)
         left = cgroups.members(places[-1].outer) if places else ()
         pids = ", ".join(str(pid) for pid in left) or "none to be seen"
@@ -202,6 +208,16 @@ class ContainerDriver:
             f"it could not be ended within {KILL_TIMEOUT_S:.0f} s; processes left: {pids}",
             hint="a process in uninterruptible sleep (state D) waits for a disk or a network file system",
         )
+
+    def _kill_keeper(self, instance_id: str) -> bool:
+        rundir = self.rundir(instance_id)
+        for pid in procfs.holders(os.path.realpath(rundir.journal)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, SIGKILL)
+        deadline = time.monotonic() + KILL_TIMEOUT_S
+        while rundir.keeper() is Keeper.ALIVE and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return rundir.keeper() is not Keeper.ALIVE and (self.repair(instance_id) or True)
 
     def repair(self, instance_id: str) -> bool:
         """Take back what a dead keeper left; True when there was something, False when there was nothing to do.

@@ -102,6 +102,7 @@ def on_console(connection: Connection, past: bytes) -> None:
                 if typed:
                     connection.write(typed)
                 if leaves:
+                    terminal.write_all(1, b"\r\n")
                     return
 
 

@@ -96,11 +96,8 @@ def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> N
     It is not started. An image that is not there yet is built by its template. Without NAME it gets one.
     """
     order = wanted(image, name, words)
-    made = invocation.engine.create(
-        order.image,
-        order.name,
-        config=order.config,
-        options=order.options,
-        progress=invocation.progress(f"building {order.image}"),
-    )
+    with invocation.progress(f"building {order.image}") as progress:
+        made = invocation.engine.create(
+            order.image, order.name, config=order.config, options=order.options, progress=progress
+        )
     click.echo(made.name)

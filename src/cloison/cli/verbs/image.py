@@ -90,8 +90,8 @@ def _build(invocation: Invocation, image: str, options: tuple[str, ...], *, rebu
 
     Instances that were made from an older build keep that.
     """
-    progress = invocation.progress(f"building {image}")
-    built = invocation.engine.image(image, options=dict(pairs(options)), rebuild=rebuild, progress=progress)
+    with invocation.progress(f"building {image}") as progress:
+        built = invocation.engine.image(image, options=dict(pairs(options)), rebuild=rebuild, progress=progress)
     if as_json:
         _show_json(built)
     else:

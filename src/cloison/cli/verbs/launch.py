@@ -27,12 +27,13 @@ def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> N
     deleted again.
     """
     order = wanted(image, name, words)
-    made = invocation.engine.launch(
-        order.image,
-        order.name,
-        config=order.config,
-        options=order.options,
-        progress=invocation.progress(f"building {order.image}"),
-        watch=invocation.watch(),
-    )
+    with invocation.progress(f"building {order.image}") as progress:
+        made = invocation.engine.launch(
+            order.image,
+            order.name,
+            config=order.config,
+            options=order.options,
+            progress=progress,
+            watch=invocation.watch(),
+        )
     click.echo(made.name)

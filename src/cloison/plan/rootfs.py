@@ -80,6 +80,22 @@ def take_layers(build: Builder, root: RootSource) -> Trees:
     return Trees(slots, last)
 
 
+def take_binds(build: Builder, spec: Spec) -> dict[Mount, int]:
+    """Take hold of the host's files that are to be shown inside, while they can be reached: the new process is nobody
+    to the directories above them. A copy belongs to no peer group, unless a propagation is asked for."""
+    slots: dict[Mount, int] = {}
+    for mount in spec.mounts:
+        if not is_bind(mount):
+            continue
+        build.chapter(f"take hold of {mount.source}")
+        attr_set, attr_clear, propagation, rest = split_options(mount)
+        slot, is_recursive = build.slot(), "rbind" in rest
+        build.host(OpenTree(slot, NO_SLOT, mount.source, OPEN_TREE_CLONE | (AT_RECURSIVE if is_recursive else 0)))
+        build.host(MountSetattr(slot, int(is_recursive), attr_set, attr_clear, propagation or MS_PRIVATE, NO_SLOT))
+        slots[mount] = slot
+    return slots
+
+
 def map_layers(build: Builder, trees: Trees, userns: int) -> None:
     """Shift the ids of the layers into the instance's range: no file is touched for it."""
     build.chapter("id-mapped mounts: files stay unshifted on disk")
@@ -118,11 +134,13 @@ def assemble(build: Builder, root: RootSource, trees: Trees, stage: int) -> int:
     return merged
 
 
-def attach_mounts(build: Builder, spec: Spec, root: int, places: tuple[CgroupPlace, ...]) -> None:
+def attach_mounts(
+    build: Builder, spec: Spec, root: int, places: tuple[CgroupPlace, ...], binds: dict[Mount, int]
+) -> None:
     """Every mount of the specification, in its order; devices follow /dev, parameters follow /proc."""
     for mount in spec.mounts:
         build.chapter(f"mount {mount.destination}")
-        slot = _attach(build, mount, root, places)
+        slot = _attach(build, mount, root, places, binds)
         if mount.destination == "/proc" and mount.type == "proc" and spec.linux.sysctl:
             build.chapter("kernel parameters of the new namespaces")
             for key, value in spec.linux.sysctl.items():
@@ -131,22 +149,17 @@ def attach_mounts(build: Builder, spec: Spec, root: int, places: tuple[CgroupPla
             _devices(build, root)
 
 
-def _attach(build: Builder, mount: Mount, root: int, places: tuple[CgroupPlace, ...]) -> int:
+def _attach(build: Builder, mount: Mount, root: int, places: tuple[CgroupPlace, ...], binds: dict[Mount, int]) -> int:
     if mount.type == "cgroup":
         return _attach_cgroups(build, mount, root, places)
-    attr_set, attr_clear, propagation, rest = split_options(mount)
-    slot = build.slot()
-    if is_bind(mount):
-        flags = OPEN_TREE_CLONE | (AT_RECURSIVE if "rbind" in rest else 0)
-        build.inside(OpenTree(slot, NO_SLOT, mount.source, flags))
-        if attr_set or attr_clear or propagation:
-            recursive = int("rbind" in rest)
-            build.inside(MountSetattr(slot, recursive, attr_set, attr_clear, propagation, NO_SLOT))
-        create = Create.FILE if "create=file" in rest else Create.DIRECTORY
+    attr_set, _clear, _propagation, rest = split_options(mount)
+    create = Create.FILE if "create=file" in rest else Create.DIRECTORY
+    if mount in binds:
+        slot = binds[mount]
     else:
+        slot = build.slot()
         words = tuple(word for word in rest if not word.startswith("create="))
         build.inside(Fsmount(slot, mount.type, mount.source or mount.type, words, attr_set))
-        create = Create.DIRECTORY
     build.inside(MoveMount(slot, root, mount.destination, create))
     return slot
 

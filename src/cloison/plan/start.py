@@ -38,7 +38,7 @@ from cloison.plan.steps import (
     Write,
     WriteChild,
 )
-from cloison.spec.oci import IdMapping, Spec
+from cloison.spec.oci import IdMapping, Mount, Spec
 
 
 def compile_start(
@@ -66,13 +66,14 @@ def compile_start(
     cgroups.make(build, places, spec.linux.resources, _owner(spec))
     unified = cgroups.open_unified(build, places)
     trees = rootfs.take_layers(build, root)
+    binds = rootfs.take_binds(build, spec)
     socket = _listen(build, files)
     _clone(build, spec, flags, unified)
     if flags & CLONE_NEWUSER:
         userns = build.slot()
         build.host(OpenChildNs(userns, "user"))
         rootfs.map_layers(build, trees, userns)
-    merged = _inside(build, spec, root, trees, files, places)
+    merged = _inside(build, spec, root, trees, files, places, binds)
     console, peer, slave = _console(build, spec, merged)
     rootfs.protect(build, spec, merged, writable)
     build.chapter("change the root directory for good")
@@ -155,6 +156,7 @@ def _inside(
     trees: rootfs.Trees,
     files: Places,
     places: tuple[CgroupPlace, ...],
+    binds: dict[Mount, int],
 ) -> int:
     """From the first step of the new process to its last mount; gives the slot of the root."""
     build.chapter("the new process ends with its launcher, and nobody looks into it")
@@ -176,7 +178,7 @@ def _inside(
     if _asks_for(spec, "network"):
         build.chapter("the loopback interface")
         build.inside(LinkUp("lo"))
-    rootfs.attach_mounts(build, spec, merged, places)
+    rootfs.attach_mounts(build, spec, merged, places, binds)
     return merged
 
 

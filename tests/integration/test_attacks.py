@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cloison import CloisonError, Engine, Instance
+from cloison import CloisonError, Engine, Instance, State
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, QUICK, Launch, answer, init_of
 
@@ -80,18 +80,21 @@ def test_in_a_privileged_container_it_leads_nowhere_either(engine: Engine, outsi
 @pytest.mark.parametrize("name", ["proc", "dev", "sys"])
 def test_a_file_in_place_of_a_mount_target_is_refused_in_words(stopped: Instance, name: str) -> None:
     Path(f"{stopped.directory}/upper/{name}").write_text("")
-    with pytest.raises(CloisonError, match=f'mount /{name}: step .* path="/{name}".*ENOTDIR'):
+    with pytest.raises(CloisonError, match=f'mount /{name}: step .* path="/{name}"'):
         stopped.start()
 
 
 # --- the working directory (CVE-2024-21626) --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", range(3, 16))
-def test_an_init_cannot_begin_in_a_descriptor_of_the_launcher(stopped: Instance, number: int) -> None:
+@pytest.mark.parametrize("number", range(3, 40))
+def test_an_init_that_begins_in_a_descriptor_of_the_launcher_is_inside(stopped: Instance, number: int) -> None:
+    """Some of them lead to directories of the instance; from all others there is no way up to its root."""
     stopped.set(f"init.cwd=/proc/self/fd/{number}")
-    with pytest.raises(CloisonError, match="cannot start quick"):
-        stopped.start()
+    start_if_it_can(stopped)
+    if stopped.state is not State.STOPPED:
+        proc = f"/proc/{init_of(stopped)}"
+        assert os.path.samefile(f"{proc}/cwd", f"{proc}/root{os.readlink(f'{proc}/cwd')}")
 
 
 # --- terminals (CVE-2016-10124, CVE-2017-5226) -----------------------------------------------------------------------
@@ -114,15 +117,15 @@ def test_nobody_types_into_it_in_a_privileged_container_either(launch: Launch) -
 
 # --- whoever is on the way in (CVE-2016-9962, CVE-2019-5736) ----------------------------------------------------------
 
-Entering = Callable[[Instance], "contextlib.AbstractContextManager[str]"]
+Entering = Callable[[Instance], "contextlib.AbstractContextManager[int]"]
 
 
 @pytest.fixture
 def entering(launcher_test: Path, monkeypatch: pytest.MonkeyPatch) -> Entering:
-    """`with entering(web) as pid`: a command has joined all namespaces and stands before its exec; its pid inside."""
+    """`with entering(web) as pid`: a command has joined all namespaces and stands before its exec; its pid."""
 
     @contextlib.contextmanager
-    def held(instance: Instance) -> Iterator[str]:
+    def held(instance: Instance) -> Iterator[int]:
         kinds = [action.step.kind for action in instance.explain_exec(["true"]).actions]
         child = os.fork()
         if child == 0:
@@ -131,13 +134,18 @@ def entering(launcher_test: Path, monkeypatch: pytest.MonkeyPatch) -> Entering:
             _run_and_leave(instance.id)
         pid = _stopped_process_of(instance)
         try:
-            yield traces.status(pid)["NSpid"].split()[-1]
+            yield pid
         finally:
             os.kill(pid, signal.SIGCONT)
             os.waitpid(child, 0)
 
     monkeypatch.delenv("CLOISON_STOP_AT", raising=False)
     return held
+
+
+def seen_inside(pid: int) -> str:
+    """The directory of a process in the container's /proc."""
+    return f"/proc/{traces.status(pid)['NSpid'].split()[-1]}"
 
 
 def _run_and_leave(instance_id: str) -> None:
@@ -164,24 +172,23 @@ def _stopped_process_of(instance: Instance) -> int:
 
 def test_root_inside_cannot_look_into_the_memory_of_who_is_on_the_way_in(quick: Instance, entering: Entering) -> None:
     with entering(quick) as pid:
-        assert answer(quick, "open", f"/proc/{pid}/mem", "w") in ("EACCES", "EPERM")
+        assert answer(quick, "open", f"{seen_inside(pid)}/mem", "w") in ("EACCES", "EPERM")
 
 
 def test_root_inside_cannot_see_what_it_has_open(quick: Instance, entering: Entering) -> None:
     with entering(quick) as pid:
-        assert quick.exec(["ls", f"/proc/{pid}/fd/"]).code == 1
+        assert quick.exec(["ls", f"{seen_inside(pid)}/fd/"]).code == 1
 
 
 def test_root_inside_cannot_open_its_program(quick: Instance, entering: Entering) -> None:
     with entering(quick) as pid:
-        assert answer(quick, "open", f"/proc/{pid}/exe", "w") in ("EACCES", "EPERM")
+        assert answer(quick, "open", f"{seen_inside(pid)}/exe", "w") in ("EACCES", "EPERM")
 
 
-def test_root_of_the_host_inside_cannot_overwrite_its_program(launch: Launch, entering: Entering) -> None:
-    web = launch(*QUICK, "security.privileged=true")
-    with entering(web) as pid:
-        # not ETXTBSY, which lasts only as long as the program runs
-        assert answer(web, "open", f"/proc/{pid}/exe", "w") == "EROFS"
+def test_in_a_privileged_container_its_program_cannot_be_written(launch: Launch, entering: Entering) -> None:
+    """What open(2) says is no witness: ETXTBSY, as long as the program runs."""
+    with entering(launch(*QUICK, "security.privileged=true")) as pid:
+        assert os.statvfs(f"/proc/{pid}/exe").f_flag & os.ST_RDONLY
 
 
 def test_a_script_cannot_make_the_launcher_its_interpreter(launch: Launch) -> None:

@@ -9,8 +9,26 @@ NAME=demo
 
 say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
 run() {
-	printf '\033[32m$ %s\033[0m\n' "$*"
+	local word shown='$'
+	for word; do
+		case $word in
+		*[!A-Za-z0-9/.,:=_-]*) shown+=" ${word@Q}" ;;
+		*) shown+=" $word" ;;
+		esac
+	done
+	printf '\033[32m%s\033[0m\n' "$shown"
 	"$@"
+}
+
+# systemd answers once its bus is there, some tenths of a second after the start.
+run_when_booted() {
+	local try
+	for try in {1..100}; do
+		cloison exec "$NAME" -- systemctl is-system-running --wait >/dev/null 2>&1 && break
+		[ "$try" != 100 ] || echo "it did not boot within ten seconds" >&2
+		sleep 0.1
+	done
+	run "$@"
 }
 
 # Whatever an interrupted run left behind is taken back first, and nothing is left when this one is interrupted.
@@ -31,7 +49,7 @@ say "A whole Debian 12: built by mmdebstrap the first time, then started from th
 run cloison launch debian/12 "$NAME" --set limits.memory=512M --set limits.cpus=1.5 --set limits.processes=500
 
 say "systemd is its init; wait until it says that the system runs"
-run cloison exec "$NAME" -- systemctl is-system-running --wait
+run_when_booted cloison exec "$NAME" -- systemctl is-system-running
 run cloison exec "$NAME" -- systemctl --no-pager list-units --type=service --state=running
 run cloison exec "$NAME" -- ps ax
 
@@ -49,8 +67,8 @@ echo "    ... (cloison explain $NAME prints all of it)"
 
 say "It reboots itself, and comes back"
 run cloison exec "$NAME" -- systemctl reboot
-run sleep 2
-run cloison exec "$NAME" -- systemctl is-system-running --wait
+run sleep 1
+run_when_booted cloison exec "$NAME" -- systemctl is-system-running
 run cloison exec "$NAME" -- uptime
 
 say "Stop it as its power button would, and leave nothing behind"

@@ -4,23 +4,18 @@ cloison: cannot start 'web': user 'ana' owns 1000 subordinate ids, 65536 are nee
   hint: add 'ana:100000:65536' to /etc/subuid and /etc/subgid      [subid-range-too-small]
 """
 
+import errno
 import sys
 from collections.abc import Callable
 
-from cloison.base.errors import Bug, CloisonError
+from cloison.base.errors import Bug, CloisonError, NoSpace
 
 CLOISON_FAILED, CANNOT_EXECUTE, NOT_FOUND = 125, 126, 127  # where another code would be that of the payload
 
 
 def complain(problem: BaseException) -> int:
     """Say what went wrong; gives the exit code that belongs to it."""
-    if isinstance(problem, CloisonError):
-        known = problem
-    else:
-        known = Bug(
-            f"{type(problem).__name__}: {problem}",
-            hint="this is a mistake in cloison: please report it, with the lines above",
-        )
+    known = _as_known(problem)
     if isinstance(known, Bug):
         _show_traceback(problem)
     sys.stderr.write(f"{sentence(known)}\n")
@@ -43,6 +38,17 @@ def sentence(problem: CloisonError) -> str:
     """The error as text: what, what to do, and the code that scripts match on."""
     hint = f"\n  hint: {problem.hint}" if problem.hint else ""
     return f"cloison: {problem.sentence}{hint}      [{problem.code}]"
+
+
+def _as_known(problem: BaseException) -> CloisonError:
+    if isinstance(problem, CloisonError):
+        return problem
+    if isinstance(problem, OSError) and problem.errno == errno.ENOSPC and problem.filename is None:
+        return NoSpace(f"the output cannot be written: {problem.strerror}")
+    return Bug(
+        f"{type(problem).__name__}: {problem}",
+        hint="this is a mistake in cloison: please report it, with the lines above",
+    )
 
 
 def _show_traceback(problem: BaseException) -> None:

@@ -17,18 +17,27 @@ SIGINT, SIGPIPE = 2, 13
 def main() -> NoReturn:
     """Run the command of `sys.argv` and exit with its code."""
     gc.disable()
-    code = run(sys.argv[1:])
-    try:
-        sys.stdout.flush()
-    except OSError:
-        code = code or 128 + SIGPIPE
-    os._exit(code)
+    _open_streams()
+    os._exit(run(sys.argv[1:]))
+
+
+def _open_streams() -> None:
+    """Give a caller's closed streams to the null device: or the next file that is opened would be taken for one."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def run(words: list[str]) -> int:
     """Run one command; gives its exit code. Every error ends here, in words on stderr."""
     try:
-        return _call(words)
+        code = _call(words)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return 128 + SIGINT
     except BrokenPipeError:

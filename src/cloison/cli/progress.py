@@ -13,9 +13,15 @@ if TYPE_CHECKING:
 
 WORDS = {
     "wait": "waiting for another command that builds it",
+    "lists": "lists of packages",
+    "base download": "downloading the base",
+    "base unpack": "unpacking the base",
+    "base install": "installing the base",
+    "download": "downloading",
+    "install": "installing",
+    "tidy": "tidying up",
     "measure": "measuring",
     "store": "storing",
-    "install": "installing",
 }
 
 

@@ -43,8 +43,10 @@ _decode = msgspec.json.Decoder(Record).decode
 
 def load(store: Store, name: str) -> Record:
     """The record of the instance called `name`, or whose id that is. Raises NotFound."""
-    claim = store.get(f"names/{name}")
-    entry = store.get(f"instances/{claim.value.decode() if claim else name}")
+    entry = None
+    if name.isascii():  # as all names and ids are
+        claim = store.get(f"names/{name}")
+        entry = store.get(f"instances/{claim.value.decode() if claim else name}")
     if entry is None:
         raise NotFound(f"there is no instance {name!r}", hint="`cloison ls` lists all of them", name=name)
     return _decode(entry.value)

@@ -222,6 +222,7 @@ def assign(config: Config, name: str, text: str) -> Config:
     """`config` with one key set; an empty text takes it back to its default. Raises Invalid."""
     key = find(name)
     name = _ALIASES.get(name, name)
+    _expect_utf8(name, text)
     group, _, rest = name.partition(".")
     if group == "env":
         return _with_item(config, "env", rest, text or None)
@@ -234,6 +235,14 @@ def assign(config: Config, name: str, text: str) -> Config:
     else:
         del values[rest]
     return msgspec.structs.replace(config, **{group: type(getattr(config, group))(**values)})
+
+
+def _expect_utf8(name: str, text: str) -> None:
+    """Bytes of an argument that are no UTF-8 arrive as lone surrogates, which JSON cannot hold."""
+    try:
+        f"{name}{text}".encode()
+    except UnicodeEncodeError:
+        raise Invalid(f"{name}={text}: this is not UTF-8, in which the configuration is kept") from None
 
 
 def _with_item(config: Config, group: str, name: str, value: object) -> Config:

@@ -1,6 +1,7 @@
 """`cloison logs`."""
 
 import sys
+from collections.abc import Callable
 
 import click
 
@@ -14,19 +15,32 @@ from cloison.cli.verb import Verb, name_argument, pass_invocation
 @click.option("-n", "--lines", type=click.IntRange(min=0), metavar="COUNT", help="Show the last lines only.")
 @pass_invocation
 def command(invocation: Invocation, name: str, lines: int | None, *, follow: bool) -> None:
-    """Show what the console of an instance has shown."""
+    """Show what the console of an instance has shown.
+
+    A pipe or a file gets every byte of it; a terminal gets text and colours, and no other control sequence.
+    """
     from cloison.cli.following import Follower, last_lines
 
     instance = invocation.get(name)
-    out = sys.stdout.buffer
+    show = _on_terminal() if sys.stdout.isatty() else _write
     if not follow:
         past = instance.logs()
-        out.write(past if lines is None else last_lines(past, lines))
+        show(past if lines is None else last_lines(past, lines))
         return
     with Follower(instance.log_path(), lambda: instance.state) as follower:
         past = follower.past()
-        out.write(past if lines is None else last_lines(past, lines))
-        out.flush()
+        show(past if lines is None else last_lines(past, lines))
         for data in follower:
-            out.write(data)
-            out.flush()
+            show(data)
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _on_terminal() -> Callable[[bytes], None]:
+    from cloison.base.escapes import Harmless
+
+    pieces = Harmless()
+    return lambda data: _write(pieces.feed(data))

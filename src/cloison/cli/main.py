@@ -17,11 +17,11 @@ SIGINT, SIGPIPE = 2, 13
 def main() -> NoReturn:
     """Run the command of `sys.argv` and exit with its code."""
     gc.disable()
-    _open_streams()
+    open_streams()
     os._exit(run(sys.argv[1:]))
 
 
-def _open_streams() -> None:
+def open_streams() -> None:
     """Give a caller's closed streams to the null device: or the next file that is opened would be taken for one."""
     for number in (0, 1, 2):
         try:

@@ -5,6 +5,7 @@ import os
 import select
 from collections.abc import Callable
 
+from cloison.base.escapes import harmless
 from cloison.kernel import terminal
 from cloison.kernel.terminal import Pump
 from cloison.runtime.monitor import Connection, MonitorGone
@@ -81,7 +82,7 @@ def _null(stack: contextlib.ExitStack) -> int:
 
 def on_console(connection: Connection, past: bytes) -> None:
     """Show `past`, then carry the console until the instance ends or the user types Ctrl-a q."""
-    terminal.write_all(1, past)
+    terminal.write_all(1, harmless(past))  # or the terminal answers what the guest asked it long ago
     connection.window(*terminal.size(0))
     is_escaped = False
     with terminal.raw(0), terminal.on_resize(0, connection.window), contextlib.suppress(MonitorGone, BrokenPipeError):

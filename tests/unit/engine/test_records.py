@@ -42,6 +42,11 @@ def test_what_is_not_there_is_named(store: Store) -> None:
         records.load(store, "nobody")
 
 
+def test_a_name_that_is_no_text_is_not_there_either(store: Store) -> None:
+    with pytest.raises(NotFound):
+        records.load(store, "\udcff")
+
+
 def test_two_instances_share_no_id(store: Store) -> None:
     with store.transaction() as changes:
         bases = [records.claim_range(changes, "", f"{n}") for n in range(50)]

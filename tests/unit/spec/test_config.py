@@ -38,6 +38,8 @@ def test_what_was_set_is_what_get_shows(assignment: str, shown: str) -> None:
         ("limits.memory=12X", '"12X" is no size'),
         ("limits.memory=0", "at least 1M"),
         ("limits.memory=50%", "percentage"),
+        ("env.X=\udcff", "not UTF-8"),
+        ("env.\udcff=x", "not UTF-8"),
         ("limits.cpus=0", "0.01"),
         ("limits.cpus=many", "no number of CPUs"),
         ("limits.processes=0", "from 1 to"),

@@ -111,7 +111,8 @@ def launch(
     `stdio` are the payload's three streams; none stands for the null device. For a plan that enters a privileged
     container the launcher is run from a read-only face of its file."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as stack, contextlib.ExitStack() as on_failure:
+        on_failure.callback(ours.close)
         stack.callback(theirs.close)
         if not stdio:
             null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
@@ -125,11 +126,8 @@ def launch(
             sealed = read_only(executable)
             stack.callback(os.close, sealed)
             executable = f"/proc/self/fd/{sealed}"
-        try:
-            pid = spawn(executable, argv, environment(), [*stdio, plan_fd, theirs.fileno(), *inherited])
-        except BaseException:
-            ours.close()
-            raise
+        pid = spawn(executable, argv, environment(), [*stdio, plan_fd, theirs.fileno(), *inherited])
+        on_failure.pop_all()
     return Launch(pid, ours)
 
 

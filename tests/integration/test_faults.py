@@ -205,7 +205,7 @@ def test_python_killed_between_the_journal_and_the_launcher(
     murderer.chmod(0o755)
     starting = python(START, CLOISON_LAUNCHER=str(murderer))
     assert starting.wait() == -signal.SIGKILL
-    assert stopped.state is State.STUCK
+    wait_until(lambda: stopped.state is State.STUCK)  # its murderer holds the journal for a moment longer
     engine.repair()
     assert traces.left(root, [stopped.id]) == []
     stopped.start()

@@ -13,7 +13,21 @@ from cloison.cli.invocation import Invocation
 SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "Instances",
-        ("launch", "create", "start", "stop", "restart", "kill", "wait", "rename", "set", "get", "delete"),
+        (
+            "launch",
+            "create",
+            "start",
+            "stop",
+            "restart",
+            "kill",
+            "freeze",
+            "unfreeze",
+            "wait",
+            "rename",
+            "set",
+            "get",
+            "delete",
+        ),
     ),
     ("Inside", ("exec", "shell", "console")),
     ("Look", ("ls", "info", "logs", "explain", "events")),

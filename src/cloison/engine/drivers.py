@@ -50,6 +50,13 @@ class Console(Protocol):
     def show_console(self, instance_id: str, log: str, connected: Callable[[], None] | None = None) -> None: ...
 
 
+class Freeze(Protocol):
+    """Hold an instance still."""
+
+    def freeze(self, instance_id: str, name: str) -> None: ...
+    def thaw(self, instance_id: str, name: str) -> None: ...
+
+
 class Stats(Protocol):
     """Count what an instance uses, and bound it."""
 
@@ -58,7 +65,7 @@ class Stats(Protocol):
     def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None: ...
 
 
-class Driver(Lifecycle, Exec, Console, Stats, Protocol):
+class Driver(Lifecycle, Exec, Console, Freeze, Stats, Protocol):
     """All of them: what a container has."""
 
 

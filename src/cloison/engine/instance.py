@@ -153,6 +153,24 @@ class Instance:
             self.stop(timeout_s=timeout_s, force=force)
         self.start(watch=watch)
 
+    def freeze(self) -> None:
+        """Let none of its processes run any further. Raises WrongState when it is not running, Kernel when they cannot
+        all be held; then all of them run on."""
+        with self._command("freeze"):
+            if self.state is not State.RUNNING:
+                raise self._not_running("be frozen", self.state)
+            self._engine.driver.freeze(self.id, self.name)
+            self._engine.store.record(self.id, "frozen")
+
+    def unfreeze(self) -> None:
+        """Let them go on. Raises WrongState when it is not frozen."""
+        with self._command("unfreeze"):
+            state = self.state
+            if state is not State.FROZEN:
+                raise WrongState(f"{self.name!r} is not frozen: it is {state}", state=str(state))
+            self._engine.driver.thaw(self.id, self.name)
+            self._engine.store.record(self.id, "unfrozen")
+
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until it has ended and everything is taken back; False when that took longer than `timeout_s`."""
         return self._engine.driver.wait(self.id, timeout_s)
@@ -362,6 +380,8 @@ class Instance:
             with self._command(doing):
                 self._repair()
             return
+        if state is State.FROZEN:
+            self._engine.driver.thaw(self.id, self.name)  # who is frozen hears no signal
         if state is State.STOPPED:
             raise self._not_running(doing, state)
 

@@ -100,6 +100,18 @@ def attach(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
             build.inside(AttachSelf(place.inner))
 
 
+def freezer(places: tuple[CgroupPlace, ...]) -> tuple[str, tuple[str, str]]:
+    """The file that freezes an instance, and the words for frozen and not. Raises Unsupported."""
+    for place in reversed(places):
+        if place.version == 2:
+            return f"{place.outer}/cgroup.freeze", ("1", "0")
+        if "freezer" in place.controllers:
+            return f"{place.outer}/freezer.state", ("FROZEN", "THAWED")
+    raise Unsupported(
+        "this host has no control group that can freeze", hint="mount a cgroup v2 tree, or the freezer of v1"
+    )
+
+
 def limit_writes(places: tuple[CgroupPlace, ...], resources: Resources) -> Iterator[tuple[str, str]]:
     """The files of the outer directories and what is written to them, for every limit that is set."""
     for place in places:

@@ -93,6 +93,16 @@ def _terminal(build: Builder, winsize: tuple[int, int]) -> None:
     process.take_terminal(build, slave)
 
 
+def compile_freeze(title: str, places: tuple[CgroupPlace, ...], *, is_frozen: bool) -> Plan:
+    """The plan that freezes a running instance or lets it go on: through the v2 tree where there is one, else the
+    freezer of v1. Raises Unsupported where the host has neither."""
+    path, words = cgroups.freezer(places)
+    value, back = words if is_frozen else words[::-1]
+    why = "no process runs any further" if is_frozen else "every process goes on"
+    undo = (Write(NO_SLOT, path, back),) if is_frozen else ()
+    return Plan(title, (Action(Write(NO_SLOT, path, value), Where.HOST, why, undo),))
+
+
 def compile_limits(title: str, places: tuple[CgroupPlace, ...], wanted: Resources, present: dict[str, str]) -> Plan:
     """The plan that changes the limits of a running instance.
 

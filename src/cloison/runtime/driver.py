@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from cloison.base.errors import Bug, Host, Kernel, Unsupported, WrongState
+from cloison.base.errors import CloisonError, Host, Kernel, Unsupported, WrongState
 from cloison.kernel import cgroups, procfs
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import OverlayRoot, Places
 from cloison.plan.plan import Plan
 from cloison.plan.text import call
-from cloison.runtime import host, launcher, monitor
+from cloison.runtime import freezing, host, host_steps, launcher, monitor
 from cloison.runtime.execution import Execution
 from cloison.runtime.failures import failure
 from cloison.runtime.rundir import Keeper, RunDir
@@ -95,7 +95,11 @@ class ContainerDriver:
             os.close(journal)
         try:
             with started:
-                return _outcome(started, plan, watch)
+                return _outcome_in_peace(started, plan, watch)
+        except KeyboardInterrupt:
+            if rundir.keeper() is Keeper.DEAD:  # Ctrl-C reaches a launcher that has not left our terminal yet, too
+                self.repair(instance_id)
+            raise
         except (Kernel, Unsupported) as problem:
             self._explain(problem, request)
             raise
@@ -251,6 +255,16 @@ class ContainerDriver:
         if failed:
             raise Kernel("not everything could be taken back: " + "; ".join(failed), hint="try again later")
 
+    # --- freezing ----------------------------------------------------------------------------------------
+
+    def freeze(self, instance_id: str, name: str) -> None:
+        """Let no process of the instance run any further. Raises Kernel; then all run on."""
+        freezing.freeze(host.places(instance_id), name)
+
+    def thaw(self, instance_id: str, name: str) -> None:
+        """Let all of them go on."""
+        freezing.thaw(host.places(instance_id), name)
+
     # --- inside ------------------------------------------------------------------------------------------
 
     def plan_exec(self, instance_id: str, request: ExecRequest) -> Plan:
@@ -339,30 +353,19 @@ class ContainerDriver:
         files = [getattr(action.step, "path", "") for action in plan.actions]
         found = {path: value for path in files if (value := cgroups.read(path)) is not None}
         plan = compile_limits(f"set limits of {name}", places, wanted, found)
-        run(plan)
+        host_steps.run(plan)
 
 
-def run(plan: Plan) -> None:
-    """Run a plan of host steps to its end. Raises the errors of `failures`; then it has been taken back."""
-    plan_fd = launcher.plan_in_memory(plan)
+def _outcome_in_peace(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:
+    """The outcome; who interrupts us waits for it, which takes milliseconds, unless they interrupt once more.
+
+    A start that were left alone in its middle would go on, and could be neither stopped nor deleted meanwhile."""
     try:
-        with launcher.launch(plan_fd, name=f"cloison: {plan.title}") as running:
-            _outcome_of_host_steps(running, plan)
-    finally:
-        os.close(plan_fd)
-
-
-def _outcome_of_host_steps(running: launcher.Launch, plan: Plan) -> None:
-    failed: launcher.Report | None = None
-    for report in running:
-        if report.type == launcher.FAILED:
-            failed = report
-        elif report.type == launcher.INVALID:
-            raise launcher.refused(report, plan.title)
-    if failed is not None:
-        raise failure(plan, failed.index, failed.errno, failed.value)
-    if running.reap() != 0:
-        raise Bug(f"the launcher died in {plan.title!r} without a report")
+        return _outcome(running, plan, watch)
+    except KeyboardInterrupt:
+        with contextlib.suppress(CloisonError):
+            _outcome(running, plan, None)
+        raise
 
 
 def _outcome(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from cloison.base.errors import Unsupported
 from cloison.engine.specification import capability_sets, capability_sets_of_a_user, resources
 from cloison.kernel.abi import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
-from cloison.plan.execute import compile_exec, compile_limits
+from cloison.plan.execute import compile_exec, compile_freeze, compile_limits
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.text import explain
 from cloison.spec.oci import Process, User
@@ -95,3 +96,14 @@ def test_live_limits_are_written_back_when_one_is_refused(golden: Golden) -> Non
     wanted = resources(worlds.record("limits.memory=128M", "limits.processes=32").config)
     present = {"/sys/fs/cgroup/memory/cloison/c0ffee000001/memory.limit_in_bytes": "268435456"}
     assert explain(compile_limits("set limits of web", worlds.HYBRID, wanted, present)) == golden("limits-live")
+
+
+@pytest.mark.parametrize("world", ["v1", "hybrid", "v2"])
+def test_freezing_in_every_world(golden: Golden, world: str) -> None:
+    places = {"v1": (worlds.v1(("freezer",)),), "hybrid": worlds.HYBRID, "v2": worlds.V2}[world]
+    assert explain(compile_freeze("freeze web", places, is_frozen=True)) == golden(f"freeze-{world}")
+
+
+def test_a_host_that_cannot_freeze_says_so() -> None:
+    with pytest.raises(Unsupported, match="no control group that can freeze"):
+        compile_freeze("freeze web", (worlds.v1(("memory",)),), is_frozen=True)

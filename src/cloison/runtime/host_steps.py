@@ -1,0 +1,31 @@
+"""Plans without a new process: their steps are run by the launcher, and taken back when one of them fails."""
+
+import os
+
+from cloison.base.errors import Bug
+from cloison.plan.plan import Plan
+from cloison.runtime import launcher
+from cloison.runtime.failures import failure
+
+
+def run(plan: Plan) -> None:
+    """Run a plan of host steps to its end. Raises the errors of `failures`; then it has been taken back."""
+    plan_fd = launcher.plan_in_memory(plan)
+    try:
+        with launcher.launch(plan_fd, name=f"cloison: {plan.title}") as running:
+            _outcome_of_host_steps(running, plan)
+    finally:
+        os.close(plan_fd)
+
+
+def _outcome_of_host_steps(running: launcher.Launch, plan: Plan) -> None:
+    failed: launcher.Report | None = None
+    for report in running:
+        if report.type == launcher.FAILED:
+            failed = report
+        elif report.type == launcher.INVALID:
+            raise launcher.refused(report, plan.title)
+    if failed is not None:
+        raise failure(plan, failed.index, failed.errno, failed.value)
+    if running.reap() != 0:
+        raise Bug(f"the launcher died in {plan.title!r} without a report")

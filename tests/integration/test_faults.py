@@ -17,7 +17,7 @@ import pytest
 import cloison
 from cloison import CloisonError, Engine, Instance, State
 from tests.integration import traces
-from tests.integration.conftest import init_of
+from tests.integration.conftest import QUICK, init_of
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(600)]
 NAMESPACES = traces.NAMESPACES
@@ -171,6 +171,27 @@ def test_python_killed_in_the_middle_of_a_start(stopped: Instance, engine: Engin
     stopped.stop(force=True)
     engine.repair()
     assert traces.left(root, [stopped.id]) == []
+
+
+LAUNCH = """
+import cloison
+try:
+    cloison.open().launch("busybox", "cut", config={config!r})
+except KeyboardInterrupt:
+    raise SystemExit(130)
+"""
+
+
+def test_an_interrupted_launch_leaves_nothing(stopped: Instance, engine: Engine, root: Path) -> None:
+    starting = python(LAUNCH.format(config=QUICK), CLOISON_STOP_AT=str(place_of(stopped, "clone")))
+    wait_until(lambda: any(one.name == "cut" for one in engine.instances()))
+    cut = engine.get("cut")
+    keeper = wait_for_stopped(root, cut)
+    starting.send_signal(signal.SIGINT)
+    wait_until(lambda: has_gone_on(keeper, cut))
+    assert starting.wait() == 130
+    assert [one.name for one in engine.instances()] == [stopped.name]
+    assert traces.left(root, [cut.id]) == []
 
 
 def has_gone_on(pids: list[int], instance: Instance) -> bool:

@@ -45,18 +45,18 @@ def leave_callers(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
 def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, owner: tuple[int, int]) -> None:
     """The directories with their limits; `owner` is the uid and gid (of the host) that the inner ones belong to.
 
-    The first hierarchy is undone last. Every process is killed through one hierarchy: v2 where there is one, since
-    its `cgroup.kill` cannot be outrun by a fork."""
+    What is made last is undone first, and there every process is killed: in the v2 tree, whose `cgroup.kill` cannot be
+    outrun by a fork, else through the freezer of v1, in which they might be held, else wherever there is a group."""
     missing = _unlimitable(places, resources)
     if missing:
         raise Unsupported(
             f"this host has no {missing} control group, so that limit cannot be set",
             hint="`cloison check` says which controllers there are",
         )
-    killing = places[-1:]
-    for place in places:
+    killing = _killing(places)
+    for place in sorted(places, key=killing.__eq__):
         build.chapter("control groups: limits outside, the instance's own tree inside")
-        kill: tuple[Step, ...] = (KillCgroup(place.outer),) if (place,) == killing else ()
+        kill: tuple[Step, ...] = (KillCgroup(place.outer),) if place == killing else ()
         build.host(MkdirCgroup(place.outer), undo=(*kill, RmdirCgroup(place.outer, 1)))
         _presets(build, place, place.outer.rsplit("/", 1)[0], place.outer)
         for path, value in limit_writes((place,), resources):
@@ -67,6 +67,11 @@ def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, 
             delegated = _DELEGATED_V2 if place.version == 2 else _DELEGATED_V1
             for name in delegated:
                 build.host(Chown(NO_SLOT, f"{place.inner}/{name}" if name else place.inner, *owner))
+
+
+def _killing(places: tuple[CgroupPlace, ...]) -> CgroupPlace | None:
+    """The hierarchy through which processes are killed."""
+    return max(places, key=lambda place: (place.version == 2, "freezer" in place.controllers), default=None)
 
 
 def _presets(build: Builder, place: CgroupPlace, *directories: str) -> None:

@@ -33,6 +33,7 @@ def v2(top: str, controllers: tuple[str, ...]) -> CgroupPlace:
 
 
 V1 = (
+    v1(("freezer",)),
     v1(("cpu", "cpuacct")),
     v1(("cpuset",), (("cpuset.cpus", "0-1"), ("cpuset.mems", "0"))),
     v1(("memory",)),

@@ -115,6 +115,8 @@ void prepare_exec(struct state *st);
 unsigned undo_run(struct plan *plan, bool final);
 /* All of them, the final ones only where no other failed; reports the end. */
 unsigned undo_all(struct plan *plan);
+/* Only the steps that kill. */
+void undo_kill(struct plan *plan);
 
 /* --- report.c: what Python reads ----------------------------------------- */
 

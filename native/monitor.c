@@ -76,6 +76,7 @@ static struct {
 	uint32_t state;
 	int32_t pid;
 	bool ended;
+	bool killed;		/* all of them are to be, not init alone */
 } init = { .state = RUNNING };
 
 /* The terminal's last user has closed it: there may be another. */
@@ -233,7 +234,8 @@ on_end(UNUSED unsigned source)
 	init.ended = true;
 }
 
-/* SIGTERM, from the host that shuts down: init cannot ignore this. */
+/* SIGTERM, from the host that shuts down, or from who found that SIGKILL does
+ * not end init: nobody waits for its end here, all is killed (undo_kill). */
 static void
 on_sigterm(unsigned signals)
 {
@@ -243,6 +245,7 @@ on_sigterm(unsigned signals)
 		return;
 	init.state = STOPPING;
 	sys_pidfd_send_signal(sources[INIT].fd, SIGKILL);
+	init.ended = init.killed = true;
 }
 
 /* --- the table ----------------------------------------------------------- */
@@ -337,6 +340,12 @@ bool
 monitor_is_stopping(void)
 {
 	return init.state == STOPPING;
+}
+
+bool
+monitor_is_to_kill(void)
+{
+	return init.killed;
 }
 
 void

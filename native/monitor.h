@@ -14,6 +14,8 @@
 void monitor_watch(pid_t pid, int pidfd, int listener, int console);
 /* Whether somebody asked for the end. */
 bool monitor_is_stopping(void);
+/* Whether somebody asked for it who does not wait for init. */
+bool monitor_is_to_kill(void);
 /* Answer those who wait. */
 void monitor_farewell(int result, int status);
 /* Send output to every client that is attached to the console. */

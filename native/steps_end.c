@@ -87,24 +87,31 @@ wants_reboot(int status)
 
 /* The plan once more, from the descriptor that has been open all the time: in
  * the meantime its memory was better used. */
-static _Noreturn void
-finish(struct state *st, int status, uint64_t started)
+static const struct arg_monitor *
+load_again(struct plan *plan)
 {
-	const struct arg_monitor *arg;
-	struct plan plan;
-	unsigned failed;
 	size_t bad;
 
-	if (plan_load(PLAN_FD, &plan, &bad) < 0 || plan.nsteps == 0 ||
-	    plan.steps[plan.nsteps - 1].kind != KIND_MONITOR) {
+	if (plan_load(PLAN_FD, plan, &bad) < 0 || plan->nsteps == 0 ||
+	    plan->steps[plan->nsteps - 1].kind != KIND_MONITOR)
+		return NULL;
+	return &plan->steps[plan->nsteps - 1].args.monitor;
+}
+
+static _Noreturn void
+finish(struct state *st, struct plan *plan, const struct arg_monitor *arg,
+       int status, uint64_t started)
+{
+	unsigned failed;
+
+	if (arg == NULL) {
 		monitor_farewell(-EBUSY, status);
 		_exit(1);
 	}
-	arg = &plan.steps[plan.nsteps - 1].args.monitor;
-	failed = undo_run(&plan, false);
+	failed = undo_run(plan, false);
 	write_record(arg->record, status, started, failed);
 	if (failed == 0)
-		failed = undo_run(&plan, true);
+		failed = undo_run(plan, true);
 	monitor_farewell(failed == 0 ? 0 : -EBUSY, status);
 	if (wants_reboot(status) && failed == 0 && *arg->reboot != NULL) {
 		prepare_exec(st);
@@ -135,6 +142,7 @@ do_monitor(const struct arg_monitor *arg, struct state *st)
 	int console = keep(st, arg->console);
 	int peer = keep(st, arg->peer);
 	uint64_t started = now_ns();
+	struct plan plan;
 	int status;
 
 	report_close();
@@ -148,9 +156,12 @@ do_monitor(const struct arg_monitor *arg, struct state *st)
 	plan_unload(st->plan);
 
 	monitor_watch(st->child, st->pidfd, listener, console);
+	arg = load_again(&plan);
+	if (arg != NULL && monitor_is_to_kill())
+		undo_kill(&plan);
 	status = reap(st);
 	console_close();
 	if (peer >= 0)
 		close(peer);
-	finish(st, status, started);
+	finish(st, &plan, arg, status, started);
 }

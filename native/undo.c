@@ -34,6 +34,19 @@ undo_run(struct plan *plan, bool final)
 	return failed;
 }
 
+/* Only what kills: init is waited for next, and does not end before everybody
+ * in its pid namespace has. A process that is held in the freezer of cgroup v1
+ * does not die of a signal; the guest may have put it there. */
+void
+undo_kill(struct plan *plan)
+{
+	struct state none = { .plan = plan, .baton = -1, .pidfd = -1 };
+
+	for (uint32_t i = 0; i < plan->nundo; i++)
+		if (plan->undo[i].kind == KIND_KILL_CGROUP)
+			do_step(KIND_KILL_CGROUP, &plan->undo[i].args, &none);
+}
+
 unsigned
 undo_all(struct plan *plan)
 {

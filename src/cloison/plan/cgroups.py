@@ -45,8 +45,7 @@ def leave_callers(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
 def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, owner: tuple[int, int]) -> None:
     """The directories with their limits; `owner` is the uid and gid (of the host) that the inner ones belong to.
 
-    What is made last is undone first, and there every process is killed: in the v2 tree, whose `cgroup.kill` cannot be
-    outrun by a fork, else through the freezer of v1, in which they might be held, else wherever there is a group."""
+    What is made last is undone first, and there every process is killed."""
     missing = _unlimitable(places, resources)
     if missing:
         raise Unsupported(
@@ -56,17 +55,30 @@ def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, 
     killing = _killing(places)
     for place in sorted(places, key=killing.__eq__):
         build.chapter("control groups: limits outside, the instance's own tree inside")
-        kill: tuple[Step, ...] = (KillCgroup(place.outer),) if place == killing else ()
+        kill = kills(places) if place == killing else ()
         build.host(MkdirCgroup(place.outer), undo=(*kill, RmdirCgroup(place.outer, 1)))
         _presets(build, place, place.outer.rsplit("/", 1)[0], place.outer)
         for path, value in limit_writes((place,), resources):
             build.host(Write(NO_SLOT, path, value))
         build.host(MkdirCgroup(place.inner))
         _presets(build, place, place.inner)
-        if owner != (0, 0):
+        if owner != (0, 0) and place in _shown(places):
             delegated = _DELEGATED_V2 if place.version == 2 else _DELEGATED_V1
             for name in delegated:
                 build.host(Chown(NO_SLOT, f"{place.inner}/{name}" if name else place.inner, *owner))
+
+
+def _shown(places: tuple[CgroupPlace, ...]) -> tuple[CgroupPlace, ...]:
+    """The hierarchies that an instance has at /sys/fs/cgroup: the v2 tree where there is one, else all of v1. It owns
+    its group in these; in the others it could do nothing but harm, such as freezing itself for good."""
+    return tuple(place for place in places if place.version == 2) or places
+
+
+def kills(places: tuple[CgroupPlace, ...]) -> tuple[Step, ...]:
+    """What kills every process: through the v2 tree, and through the freezer of v1, where the host or a guest may hold
+    some: these die of no signal until they are thawed."""
+    ways = [place for place in places if place.version == 2 or "freezer" in place.controllers] or places[-1:]
+    return tuple(KillCgroup(place.outer) for place in ways)
 
 
 def _killing(places: tuple[CgroupPlace, ...]) -> CgroupPlace | None:
@@ -105,16 +117,17 @@ def attach(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
             build.inside(AttachSelf(place.inner))
 
 
-def freezer(places: tuple[CgroupPlace, ...]) -> tuple[str, tuple[str, str]]:
-    """The file that freezes an instance, and the words for frozen and not. Raises Unsupported."""
-    for place in reversed(places):
-        if place.version == 2:
-            return f"{place.outer}/cgroup.freeze", ("1", "0")
-        if "freezer" in place.controllers:
-            return f"{place.outer}/freezer.state", ("FROZEN", "THAWED")
-    raise Unsupported(
-        "this host has no control group that can freeze", hint="mount a cgroup v2 tree, or the freezer of v1"
-    )
+def freezers(places: tuple[CgroupPlace, ...]) -> tuple[tuple[str, str, str], ...]:
+    """The files that freeze an instance, v2 first, each with the words for frozen and thawed. Raises Unsupported."""
+    found = [(f"{place.outer}/cgroup.freeze", "1", "0") for place in places if place.version == 2]
+    found += [
+        (f"{place.outer}/freezer.state", "FROZEN", "THAWED") for place in places if "freezer" in place.controllers
+    ]
+    if not found:
+        raise Unsupported(
+            "this host has no control group that can freeze", hint="mount a cgroup v2 tree, or the freezer of v1"
+        )
+    return tuple(found)
 
 
 def limit_writes(places: tuple[CgroupPlace, ...], resources: Resources) -> Iterator[tuple[str, str]]:

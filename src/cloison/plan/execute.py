@@ -94,13 +94,15 @@ def _terminal(build: Builder, winsize: tuple[int, int]) -> None:
 
 
 def compile_freeze(title: str, places: tuple[CgroupPlace, ...], *, is_frozen: bool) -> Plan:
-    """The plan that freezes a running instance or lets it go on: through the v2 tree where there is one, else the
-    freezer of v1. Raises Unsupported where the host has neither."""
-    path, words = cgroups.freezer(places)
-    value, back = words if is_frozen else words[::-1]
-    why = "no process runs any further" if is_frozen else "every process goes on"
-    undo = (Write(NO_SLOT, path, back),) if is_frozen else ()
-    return Plan(title, (Action(Write(NO_SLOT, path, value), Where.HOST, why, undo),))
+    """The plan that freezes a running instance through the v2 tree where there is one, else the freezer of v1; or lets
+    it go on through both, whoever froze it. Raises Unsupported where the host has neither."""
+    freezers = cgroups.freezers(places)
+    if is_frozen:
+        path, frozen, thawed = freezers[0]
+        step, back = Write(NO_SLOT, path, frozen), Write(NO_SLOT, path, thawed)
+        return Plan(title, (Action(step, Where.HOST, "no process runs any further", (back,)),))
+    steps = (Write(NO_SLOT, path, thawed) for path, _frozen, thawed in freezers)
+    return Plan(title, tuple(Action(step, Where.HOST, "every process goes on") for step in steps))
 
 
 def compile_limits(title: str, places: tuple[CgroupPlace, ...], wanted: Resources, present: dict[str, str]) -> Plan:

@@ -27,8 +27,9 @@ from cloison.spec.oci import Resources, Spec
 if TYPE_CHECKING:
     from cloison.runtime import relay
 
-SIGKILL = 9
+SIGKILL, SIGTERM = 9, 15
 MONITOR_NAME = "cloison-monitor"  # what the launcher calls itself from the moment at which its init runs
+KILL_PATIENCE_S = 1.0
 KILL_TIMEOUT_S = 15.0  # the monitor itself gives its undo steps ten seconds each
 EXEC_FLAGS_OF_LATE = {"cgroup": 0x02000000, "time": 0x00000080}
 
@@ -198,10 +199,17 @@ class ContainerDriver:
     def kill(self, instance_id: str) -> None:
         """End every process of the instance now. Raises Kernel, naming those that cannot be killed.
 
+        Where the init does not end of it, its monitor is told to kill everybody, whatever holds them: a freezer, say.
         A keeper that does not answer is killed itself, and what it leaves is taken back."""
         try:
-            if self.request_stop(instance_id, SIGKILL, KILL_TIMEOUT_S):
-                return
+            with self._monitor(instance_id) as connection:
+                connection.signal(SIGKILL, is_stop=True)
+                if connection.wait(KILL_PATIENCE_S) is not None:
+                    return
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(connection.monitor_pid(), SIGTERM)
+                if connection.ended(KILL_TIMEOUT_S) is not None:
+                    return
         except monitor.NoAnswer:
             if self._kill_keeper(instance_id):
                 return

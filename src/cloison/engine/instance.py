@@ -339,9 +339,9 @@ class Instance:
             raise self._not_running(doing, State.STOPPED) from problem
 
     def _not_running(self, doing: str, state: State) -> WrongState:
-        return WrongState(
-            f"{self.name!r} cannot {doing}: it is {state}", hint=f"cloison start {self.name}", state=str(state)
-        )
+        hints = {State.STOPPED: "cloison start", State.FROZEN: "cloison unfreeze", State.STUCK: "cloison repair"}
+        hint = f"{hints[state]} {self.name}" if state in hints else "wait for that to be over"
+        return WrongState(f"{self.name!r} cannot {doing}: it is {state}", hint=hint, state=str(state))
 
     @contextlib.contextmanager
     def _command(self, doing: str, *, timeout_s: float = LOCK_PATIENCE_S) -> Iterator[None]:

@@ -33,7 +33,7 @@
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 
-#define CLIENTS 16
+#define CLIENTS 64
 #define LOOK_AGAIN_MS 200	/* at a terminal that nobody has open */
 
 struct request {
@@ -284,13 +284,18 @@ static void
 choose_events(void)
 {
 	bool full = console_has_input();
+	bool has_room = false;
 
+	for (unsigned i = CLIENT; i < SOURCES; i++)
+		has_room |= sources[i].fd < 0;
 	for (unsigned i = 0; i < SOURCES; i++) {
 		polls[i].fd = sources[i].fd;
 		polls[i].events = POLLIN;
 		if (full && sources[i].state == STREAMS)
 			polls[i].fd = -1;
 	}
+	if (!has_room)	/* who comes now waits in the queue */
+		polls[LISTENER].fd = -1;
 	if (full)
 		polls[CONSOLE].events |= POLLOUT;
 	if (console_is_away)

@@ -132,6 +132,29 @@ def null() -> tuple[int, int, int]:
     return (fd, fd, fd)
 
 
+def test_a_guest_cannot_hold_up_commands_by_freezing_their_group(quick: Instance) -> None:
+    shell(quick, "mkdir /sys/fs/cgroup/.exec /sys/fs/cgroup/exec; echo 1 > /sys/fs/cgroup/.exec/cgroup.freeze")
+    shell(quick, "echo 1 > /sys/fs/cgroup/exec/cgroup.freeze; echo 1 > /sys/fs/cgroup/../exec/cgroup.freeze")
+    assert quick.exec(["echo", "free"], timeout_s=10).stdout == b"free\n"
+
+
+def test_a_guest_cannot_nest_groups_deeper_than_they_are_removed(quick: Instance) -> None:
+    shell(quick, "cd /sys/fs/cgroup; for i in $(seq 40); do mkdir a && cd a || exit; done")
+    quick.stop()
+    assert traces.cgroups([quick.id]) == []
+
+
+@pytest.mark.parametrize("user", ["4294967295", "99999999999999999999", "0:4294967295"])
+def test_an_id_that_nobody_can_have_is_refused(quick: Instance, user: str) -> None:
+    with pytest.raises(Invalid):
+        quick.exec(["true"], user=user)
+
+
+def test_what_the_caller_gets_does_not_leak_to_its_children(quick: Instance) -> None:
+    with quick.spawn(["true"], tty=True) as running:
+        assert not os.get_inheritable(running.terminal)
+
+
 def test_commands_in_many_threads(quick: Instance) -> None:
     with ThreadPoolExecutor(8) as threads:
         said = list(threads.map(lambda n: quick.exec(["echo", str(n)]).stdout, range(40)))

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import cloison
-from cloison import CloisonError, Engine, Instance, State
+from cloison import Busy, CloisonError, Engine, Instance, State
 from tests.integration import traces
 from tests.integration.conftest import QUICK, init_of
 
@@ -230,6 +230,27 @@ def test_python_killed_between_the_journal_and_the_launcher(
     engine.repair()
     assert traces.left(root, [stopped.id]) == []
     stopped.start()
+
+
+def test_a_journal_that_was_cut_off_is_no_obstacle(stopped: Instance, engine: Engine, root: Path) -> None:
+    run = root / "run" / stopped.id
+    run.mkdir()
+    (run / "journal").write_bytes(b"\0" * 4096)
+    assert engine.repair()
+    assert traces.left(root, [stopped.id]) == []
+    stopped.start()
+
+
+def test_one_that_cannot_be_repaired_now_does_not_keep_the_others_from_it(
+    quick: Instance, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = engine.create("busybox", "a-busy-one")
+    os.kill(quick.observe().monitor_pid, signal.SIGKILL)
+    wait_until(lambda: quick.state is State.STUCK)
+    monkeypatch.setattr("cloison.engine.instance.LOCK_PATIENCE_S", 0.1)
+    with engine.driver.command(busy.id, "test"), pytest.raises(Busy):
+        Engine(engine.layout).repair()
+    assert str(quick.state) == "stopped"
 
 
 DEATHS = {

@@ -1,5 +1,6 @@
 """A container's life: start, stop, reboot, death, new names, and what is known of it at each moment."""
 
+import contextlib
 import os
 import signal
 import time
@@ -130,6 +131,38 @@ def test_busybox_reboots_by_its_own_init(web: Instance) -> None:
     first = init_of(web)
     web.exec(["reboot"])
     wait_until(lambda: web.observe().pid not in (0, first), 30)
+
+
+def test_a_stop_while_it_reboots_wins_too(web: Instance) -> None:
+    web.exec([PAYLOAD, "reboot", "restart"])
+    wait_until(lambda: web.state is not State.RUNNING)
+    web.stop()
+    time.sleep(1)
+    assert web.state is State.STOPPED
+
+
+def test_a_deadline_of_nothing_is_one(launch: Launch) -> None:
+    deaf = launch(f"init.command={PAYLOAD} deaf", name="deaf")
+    assert not deaf.wait(0)
+    deaf.stop(timeout_s=0)
+    assert ended(deaf) == (137, "killed")
+
+
+def test_one_that_shuts_down_slowly_can_be_looked_into(launch: Launch) -> None:
+    deaf = launch(f"init.command={PAYLOAD} deaf", "boot.stop_signal=SIGTERM", name="deaf")
+    deaf._engine.driver.request_stop(deaf.id, signal.SIGTERM, 0.1)
+    assert deaf.state is State.STOPPING
+    assert deaf.exec(["echo", "still here"]).stdout == b"still here\n"
+    deaf.set("limits.processes=50")
+    assert deaf.info().limits.processes == 50
+
+
+def test_many_who_wait_do_not_close_the_door(quick: Instance) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            stack.enter_context(quick._engine.driver._monitor(quick.id))  # type: ignore[attr-defined]
+        assert str(quick.state) == "running"
+        assert quick.exec(["true"]).code == 0
 
 
 def test_a_wait_has_a_deadline(quick: Instance) -> None:

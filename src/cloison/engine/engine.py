@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Busy, Denied, Exists, NotFound
+from cloison.base.errors import Busy, CloisonError, Denied, Exists, NotFound
 from cloison.base.ids import check_name, new_id
 from cloison.engine import drivers, records
 from cloison.engine.instance import Instance
@@ -186,16 +186,25 @@ class Engine:
         return drivers.check(self.layout)
 
     def repair(self) -> tuple[Repaired, ...]:
-        """Take back everything that died halfway: of instances, of deletions, of image builds."""
+        """Take back everything that died halfway: of instances, of deletions, of image builds.
+
+        Raises the first error of an instance that cannot be repaired now, after all others have been."""
         done = []
+        failed: list[CloisonError] = []
         known = records.load_all(self.store)
         for record in known:
-            with contextlib.suppress(NotFound):
+            try:
                 if Instance(self, record).repair():
                     done.append(Repaired("instance", record.name))
+            except NotFound:
+                continue  # it has been deleted meanwhile
+            except CloisonError as problem:
+                failed.append(problem)  # one that cannot be repaired now must not keep the others from it
         done += self._repair_orphans({record.id for record in known})
         done += [Repaired("deleted instance", name) for name in overlay.clean(self.layout.instances)]
         done += [Repaired("image build", name) for name in self.images.clean()]
+        if failed:
+            raise failed[0]
         return tuple(done)
 
     def _repair_orphans(self, known: set[str]) -> list[Repaired]:

@@ -80,6 +80,11 @@ def _exit_info(path: str) -> ExitInfo | None:
     return ExitInfo(code, _reason(status), timestamp(ended.ended_ns) or "", ended.undo_failed)
 
 
+def is_reboot(wait_status: int) -> bool:
+    """Whether the init asked the kernel for a restart: reboot(2), "Behavior inside PID namespaces"."""
+    return os.WIFSIGNALED(wait_status) and os.WTERMSIG(wait_status) == SIGNALS["HUP"]
+
+
 def _reason(wait_status: int) -> str:
     """reboot(2), "Behavior inside PID namespaces": the init seems killed by SIGHUP or SIGINT."""
     if not os.WIFSIGNALED(wait_status):

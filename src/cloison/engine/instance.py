@@ -125,10 +125,7 @@ class Instance:
         return self._engine.driver.wait(self.id, timeout_s)
 
     def _killed(self) -> None:
-        with self._gone_is_ended():
-            self._engine.driver.kill(self.id)
-            return
-        self._engine.driver.wait(self.id, 10)
+        self._engine.driver.kill(self.id)
 
     @contextlib.contextmanager
     def _gone_is_ended(self) -> Iterator[None]:
@@ -178,7 +175,8 @@ class Instance:
     def after_reboot(self) -> None:
         """What its monitor asks for when it has rebooted itself: start it again with its present configuration."""
         with self._command("start after a reboot", timeout_s=60):
-            if self.state is State.STOPPED:
+            told = self._engine.store.events(self.id)
+            if self.state is State.STOPPED and not (told and told[-1].what == "stopped"):  # a stop wins over a reboot
                 self._engine.store.record(self.id, "rebooted")
                 self._start()
 
@@ -202,7 +200,7 @@ class Instance:
         with self._command("set"):
             before = self._record.config
             after = configuration.assign_all(before, assignments)
-            is_running = self.observe().state in (State.RUNNING, State.FROZEN)
+            is_running = bool(self.observe().pid)
             if is_running and (before.limits != after.limits):
                 wanted = specification.changed_resources(before, after)
                 self._engine.driver.set_limits(self.id, self.name, wanted)
@@ -323,7 +321,7 @@ class Instance:
         state = self.observe().state
         if state is State.FROZEN:
             raise WrongState(f"{self.name!r} is frozen: nothing can run inside", hint=f"cloison unfreeze {self.name}")
-        if state is not State.RUNNING:
+        if state not in (State.RUNNING, State.STOPPING):  # whoever shuts down slowly can be looked into
             raise self._not_running("run a command", state)
         with self._worded("run a command"):
             return self._engine.driver.execute(self.id, request, stdio, watch)
@@ -382,8 +380,16 @@ class Instance:
             return
         if state is State.FROZEN:
             self._engine.driver.thaw(self.id, self.name)  # who is frozen hears no signal
-        if state is State.STOPPED:
+        if state is State.STOPPED and not self._is_about_to_reboot():
             raise self._not_running(doing, state)
+
+    def _is_about_to_reboot(self) -> bool:
+        """Whether it has ended to be started again at once, by `after_reboot`."""
+        ended = inspection.read_exit(f"{self.directory}/exit")
+        if ended is None or not inspection.is_reboot(ended.wait_status) or ended.ended_ns < self._record.started_ns:
+            return False
+        told = self._engine.store.events(self.id)
+        return bool(told) and told[-1].what != "stopped"
 
     def _save(self, record: Record, what: str, detail: str) -> None:
         with self._engine.store.transaction() as changes:

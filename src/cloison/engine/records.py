@@ -74,15 +74,30 @@ def claim_name(changes: Transaction, name: str, instance_id: str) -> None:
 def claim_range(changes: Transaction, root: str, instance_id: str) -> int:
     """The first id of a range that no other instance has. Installations below a CLOISON_ROOT begin elsewhere, so
     that they rarely meet those of the host's own. Raises NoSpace."""
-    taken = changes.keys("ranges/")
+    taken, others = changes.keys("ranges/"), _ranges_of_others()
     offset = binascii.crc32(root.encode()) % RANGES if root else 0
     for number in range(RANGES):
         first = FIRST_RANGE + (offset + number) % RANGES * RANGE
         key = f"ranges/{first:010}"
-        if key not in taken:
+        if key not in taken and not any(start < first + RANGE and first < end for start, end in others):
             changes.put(key, instance_id.encode())
             return first
     raise NoSpace(f"all {RANGES} id ranges are in use", hint="delete instances that are no longer needed")
+
+
+def _ranges_of_others() -> tuple[tuple[int, int], ...]:
+    """The ids that were given to somebody on this host, as (first, one behind the last): subuid(5), subgid(5)."""
+    found = []
+    for path in ("/etc/subuid", "/etc/subgid"):
+        try:
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = [line.strip().split(":") for line in file]
+        except FileNotFoundError:
+            continue
+        found += [
+            (int(f[1]), int(f[1]) + int(f[2])) for f in lines if len(f) == 3 and f[1].isdecimal() and f[2].isdecimal()
+        ]
+    return tuple(found)
 
 
 def release(changes: Transaction, record: Record) -> None:

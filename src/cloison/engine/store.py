@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cloison.base.errors import Busy, Denied, NoSpace
+from cloison.base.errors import Busy, Denied, Host, NoSpace
 
 BUSY_TIMEOUT_S = 10.0
 KEPT_EVENTS = 10_000
@@ -65,16 +65,18 @@ class Store:
 
     def get(self, key: str) -> Entry | None:
         """One entry, or None."""
-        row = self._connection().execute("SELECT key, value, revision FROM kv WHERE key = ?", (key,)).fetchone()
+        with _told(self._path):
+            row = self._connection().execute("SELECT key, value, revision FROM kv WHERE key = ?", (key,)).fetchone()
         return Entry(*row) if row else None
 
     def list(self, prefix: str) -> tuple[Entry, ...]:
         """Every entry whose key begins with `prefix`, in the order of the keys."""
-        rows = self._connection().execute(
-            "SELECT key, value, revision FROM kv WHERE key >= ? AND key < ? ORDER BY key",
-            (prefix, prefix + "\U0010ffff"),
-        )
-        return tuple(Entry(*row) for row in rows)
+        with _told(self._path):
+            rows = self._connection().execute(
+                "SELECT key, value, revision FROM kv WHERE key >= ? AND key < ? ORDER BY key",
+                (prefix, prefix + "\U0010ffff"),
+            )
+            return tuple(Entry(*row) for row in rows)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator["Transaction"]:
@@ -175,10 +177,12 @@ def _told(path: str = "the state store") -> Iterator[None]:
     """SQLite's own errors in cloison's words."""
     try:
         yield
-    except sqlite3.OperationalError as problem:
+    except sqlite3.DatabaseError as problem:
         text = str(problem)
         if "locked" in text or "busy" in text:
             raise Busy(f"{path} has been locked by another process for {BUSY_TIMEOUT_S:.0f} s") from problem
         if "full" in text or "disk I/O" in text:
             raise NoSpace(f"{path} cannot be written: {text}", hint="free some space on its file system") from problem
+        if not isinstance(problem, sqlite3.OperationalError):
+            raise Host(f"{path} is damaged: {text}", hint="move it away, or put a copy of it in its place") from problem
         raise Denied(f"{path} cannot be opened: {text}", hint="run cloison as root") from problem

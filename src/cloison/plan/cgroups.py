@@ -28,7 +28,10 @@ from cloison.spec.oci import Resources
 
 UNLIMITED = -1
 DEFAULT_PERIOD_US = 100_000
-EXEC_LEAF = ".exec"  # on v2 a process may not sit beside child groups with controllers: cgroup-v2.rst, "No Internal"
+# On v2 a process may not sit beside child groups with controllers (cgroup-v2.rst, "No Internal Process Constraint"), so
+# commands have a group of their own: the host's, beside the instance's tree, where no guest can freeze or remove it.
+EXEC_LEAF = "exec"
+MAX_DEPTH = 24  # of groups that a guest may nest: the walk that removes them again goes down to 31
 # What a delegated v2 cgroup hands over: cgroup-v2.rst, "Delegation". On v1 the first two are called alike.
 _DELEGATED_V2 = ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
 _DELEGATED_V1 = ("", "cgroup.procs", "tasks")
@@ -60,6 +63,9 @@ def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, 
         _presets(build, place, place.outer.rsplit("/", 1)[0], place.outer)
         for path, value in limit_writes((place,), resources):
             build.host(Write(NO_SLOT, path, value))
+        if place.version == 2:
+            build.host(Write(NO_SLOT, f"{place.outer}/cgroup.max.depth", str(MAX_DEPTH)))
+            build.host(MkdirCgroup(f"{place.outer}/{EXEC_LEAF}"))
         build.host(MkdirCgroup(place.inner))
         _presets(build, place, place.inner)
         if owner != (0, 0) and place in _shown(places):

@@ -10,7 +10,6 @@ from cloison.plan.plan import Action, Plan
 from cloison.plan.steps import (
     NO_SLOT,
     Clone,
-    MkdirCgroup,
     Open,
     OpenPty,
     ReportFd,
@@ -52,8 +51,7 @@ def compile_exec(
     for place in places:
         if place.version == 2:
             leaf = build.slot()
-            path = f"{place.inner}/{cgroups.EXEC_LEAF}"
-            build.host(MkdirCgroup(path))
+            path = f"{place.outer}/{cgroups.EXEC_LEAF}"
             build.host(Open(leaf, NO_SLOT, path, cgroups.O_PATH_DIRECTORY, 0))
     if namespaces & CLONE_NEWPID:
         build.host(Setns(INIT, CLONE_NEWPID))

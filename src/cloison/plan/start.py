@@ -93,7 +93,8 @@ def compile_start(
     )
     build.chapter("stay as its monitor")
     build.host(Monitor(socket, console, peer, files.log, files.log_size_bytes, files.record, reboot))
-    return build.plan(epilogue=(Unlink(files.journal), Rmdir(files.run_dir)))
+    # The socket stays to the end: without one, what is ending would look as if it were starting.
+    return build.plan(epilogue=(Unlink(files.socket), Unlink(files.journal), Rmdir(files.run_dir)))
 
 
 def clone_flags(spec: Spec) -> int:
@@ -126,7 +127,7 @@ def _listen(build: Builder, files: Places) -> int:
     run_dir, socket = build.slot(), build.slot()
     build.host(Open(run_dir, NO_SLOT, files.run_dir, cgroups.O_PATH_DIRECTORY, 0))
     name = files.socket.rsplit("/", 1)[1]
-    build.host(Listen(socket, run_dir, name), undo=(Unlink(files.socket),))
+    build.host(Listen(socket, run_dir, name))
     return socket
 
 

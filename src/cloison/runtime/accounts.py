@@ -22,7 +22,10 @@ def account(pid: int, user: str) -> Account:
 
 
 def _files(pid: int) -> tuple[list[list[str]], list[list[str]]]:
-    root = paths.root_of(pid)
+    try:
+        root = paths.root_of(pid)
+    except OSError:
+        return [], []  # it has just ended, as the command is about to be told
     try:
         return _lines(root, "/etc/passwd"), _lines(root, "/etc/group")
     finally:
@@ -33,7 +36,7 @@ def _user(users: list[list[str]], name: str) -> Account:
     for fields in users:
         if fields[0] == name or fields[2] == name:
             return Account(fields[0], int(fields[2]), int(fields[3]), (), fields[5] or "/", fields[6] or "/bin/sh")
-    if name.isdecimal():
+    if _is_id(name):
         return Account(name, int(name), 0 if name == "0" else int(name), (), "/root" if name == "0" else "/")
     if name == "root":
         return Account("root", 0, 0, (), "/root")
@@ -41,7 +44,7 @@ def _user(users: list[list[str]], name: str) -> Account:
 
 
 def _gid(groups: list[list[str]], name: str) -> int:
-    if name.isdecimal():
+    if _is_id(name):
         return int(name)
     for fields in groups:
         if fields[0] == name:
@@ -57,4 +60,10 @@ def _lines(root: int, path: str) -> list[list[str]]:
         return []  # an instance need not have any accounts
     wanted = 7 if path.endswith("passwd") else 4
     rows = [line.split(":") for line in text.splitlines()]
-    return [row for row in rows if len(row) == wanted and row[2].isdecimal() and (wanted == 4 or row[3].isdecimal())]
+    ids = (2, 3) if wanted == 7 else (2,)
+    return [row for row in rows if len(row) == wanted and all(_is_id(row[n]) for n in ids) and "\0" not in "".join(row)]
+
+
+def _is_id(text: str) -> bool:
+    """Whether a text is a number that can be somebody's: the last one means "nobody" to the kernel."""
+    return text.isascii() and text.isdecimal() and int(text) < 0xFFFFFFFF

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from cloison.base.errors import CloisonError, Host, Kernel, Unsupported, WrongState
+from cloison.base.errors import CloisonError, Host, Invalid, Kernel, Unsupported, WrongState
 from cloison.kernel import cgroups, procfs
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import OverlayRoot, Places
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cloison.runtime import relay
 
 SIGKILL, SIGTERM = 9, 15
+PYTHON_NAMES = ("python", "pytest")
 MONITOR_NAME = "cloison-monitor"  # what the launcher calls itself from the moment at which its init runs
 KILL_PATIENCE_S = 1.0
 KILL_TIMEOUT_S = 15.0  # the monitor itself gives its undo steps ten seconds each
@@ -194,7 +195,7 @@ class ContainerDriver:
         """Ask the init to shut down and wait for it on the same connection; False when that took too long."""
         with self._monitor(instance_id) as connection:
             connection.signal(number, is_stop=True)
-            return connection.wait(timeout_s) is not None
+            return _is_over(connection.wait(timeout_s))
 
     def kill(self, instance_id: str) -> None:
         """End every process of the instance now. Raises Kernel, naming those that cannot be killed.
@@ -204,14 +205,14 @@ class ContainerDriver:
         try:
             with self._monitor(instance_id) as connection:
                 connection.signal(SIGKILL, is_stop=True)
-                if connection.wait(KILL_PATIENCE_S) is not None:
+                if _is_over(connection.wait(KILL_PATIENCE_S)):
                     return
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(connection.monitor_pid(), SIGTERM)
-                if connection.ended(KILL_TIMEOUT_S) is not None:
+                if _is_over(connection.ended(KILL_TIMEOUT_S)):
                     return
-        except monitor.NoAnswer:
-            if self._kill_keeper(instance_id):
+        except (monitor.NoAnswer, monitor.MonitorGone):
+            if self._wait_for_keeper(instance_id, KILL_PATIENCE_S) or self._kill_keeper(instance_id):
                 return
         places = host.places(instance_id)
         left = cgroups.members(places[-1].outer) if places else ()
@@ -224,6 +225,9 @@ class ContainerDriver:
     def _kill_keeper(self, instance_id: str) -> bool:
         rundir = self.rundir(instance_id)
         for pid in procfs.holders(os.path.realpath(rundir.journal)):
+            name = procfs.comm(pid)
+            if name == "cloison" or name.startswith(PYTHON_NAMES):
+                continue  # a command that asks, or that starts it and will be told
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, SIGKILL)
         deadline = time.monotonic() + KILL_TIMEOUT_S
@@ -242,15 +246,20 @@ class ContainerDriver:
                 rundir.sweep()
             return False
         try:
-            self._undo(journal)
+            if not self._undo(journal):
+                os.unlink(rundir.journal)
         finally:
             os.close(journal)
         rundir.sweep()
         return True
 
-    def _undo(self, journal: int) -> None:
+    def _undo(self, journal: int) -> bool:
+        """Run the undo steps; False where there are none to be read. Raises Kernel."""
         os.lseek(journal, 0, os.SEEK_SET)
-        _steps, undo = decode(os.read(journal, os.fstat(journal).st_size))
+        try:
+            _steps, undo = decode(os.read(journal, os.fstat(journal).st_size))
+        except Invalid:
+            return False  # it was cut off while it was written: no step of it was ever run
         failed: list[str] = []
         with launcher.launch(journal, name="cloison: undo", mode="--undo") as running:
             for report in running:
@@ -262,6 +271,7 @@ class ContainerDriver:
                 raise Kernel("the undo steps could not be run: the launcher died")
         if failed:
             raise Kernel("not everything could be taken back: " + "; ".join(failed), hint="try again later")
+        return True
 
     # --- freezing ----------------------------------------------------------------------------------------
 
@@ -349,7 +359,12 @@ class ContainerDriver:
             shown = connection.attach_console()
             if connected is not None:
                 connected()
-            relay.on_console(connection, relay.tail(log, shown))
+            has_left = relay.on_console(connection, relay.tail(log, shown))
+        if not has_left and self.observe(instance_id).state is State.RUNNING:
+            raise WrongState(
+                "it showed more than was read, and the connection was let go",
+                hint="connect again; `cloison logs` has all of it",
+            )
 
     def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None:
         """Change the limits of a running instance, all or none of them."""
@@ -392,6 +407,16 @@ def _outcome(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:
     raise WrongState(
         f"cannot {plan.title}: the launcher died before it could report", hint="`cloison repair` takes back what it did"
     )
+
+
+def _is_over(ended: monitor.Ended | None) -> bool:
+    """Whether the end has come. Raises Kernel where not everything could be taken back."""
+    if ended is not None and not ended.is_clean:
+        raise Kernel(
+            "it has ended, and not everything could be taken back",
+            hint="`cloison repair` says what is left, and tries again",
+        )
+    return ended is not None
 
 
 def step_done(plan: Plan, report: launcher.Report) -> StepDone:

@@ -11,6 +11,7 @@ from cloison.runtime.failures import failure
 from cloison.spec.driver import StepDone, Watch
 
 SIGKILL = 9
+BEGIN_PATIENCE_S = 30.0  # from the first step to exec it is milliseconds; a guest must not be able to hold it up
 
 
 class Execution:
@@ -33,7 +34,7 @@ class Execution:
         """Follow the launcher until the command runs. Raises the errors of `failures`."""
         terminal = -1
         try:
-            for report in running:
+            while (report := running.next(BEGIN_PATIENCE_S)) is not None:
                 if report.type == launcher.STARTED:
                     return cls(running, report.value, terminal)
                 if report.type == launcher.FD:
@@ -46,6 +47,10 @@ class Execution:
                     warning = os.strerror(report.errno) if report.type == launcher.WARNING else ""
                     watch(StepDone(report.index, call(plan.actions[report.index].step), report.monotonic_ns, warning))
             raise Kernel(f"cannot {plan.title}: the launcher died before it could report")
+        except TimeoutError:
+            os.kill(running.pid, SIGKILL)
+            running.__exit__()
+            raise Kernel(f"cannot {plan.title}: its first steps took longer than {BEGIN_PATIENCE_S:.0f} s") from None
         except BaseException:
             if terminal >= 0:
                 os.close(terminal)

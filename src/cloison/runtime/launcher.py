@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from cloison.base.errors import Bug, Unsupported
+from cloison.kernel.descriptors import receive
 from cloison.kernel.spawn import spawn
 from cloison.plan.codec import encode
 from cloison.plan.plan import Plan
@@ -77,11 +78,11 @@ class Launch:
     def next(self, timeout_s: float | None = None) -> Report | None:
         """The next report; None at the end. Raises TimeoutError."""
         self._reports.settimeout(timeout_s)
-        data, fds, _flags, _address = socket.recv_fds(self._reports, _RECORD.size, 1)
+        data, fd = receive(self._reports, _RECORD.size)
         if not data:
             return None
         kind, _where, _zero, index, errno, value, stamp = _RECORD.unpack(data)
-        return Report(kind, index, errno, value, stamp, fds[0] if fds else -1)
+        return Report(kind, index, errno, value, stamp, fd)
 
     def fileno(self) -> int:
         """The report socket, for poll(2)."""

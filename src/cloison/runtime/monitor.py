@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import msgspec
 
 from cloison.base.errors import Busy, WrongState
+from cloison.kernel.descriptors import receive
 
 STATUS, PIDFD, SIGNAL, WAIT, CONSOLE, RESIZE = range(1, 7)
 STOPPING = 2
@@ -86,10 +87,10 @@ class Connection:
         """A pidfd of the init, owned by the caller: no pid can be mistaken for another."""
         with _gone_if_broken():
             self._sock.send(_REQUEST.pack(PIDFD, 0, 0))
-            data, fds, _flags, _address = socket.recv_fds(self._sock, _ANSWER.size, 1)
-        if not data or not fds:
+            data, fd = receive(self._sock, _ANSWER.size)
+        if not data or fd < 0:
             raise MonitorGone("the monitor has ended")
-        return fds[0]
+        return fd
 
     def signal(self, number: int, *, is_stop: bool = False) -> int:
         """Send the init a signal; gives 0 or an errno. A stop is remembered: a reboot does not undo it."""
@@ -198,5 +199,5 @@ def _gone_if_broken() -> Iterator[None]:
         yield
     except (BrokenPipeError, ConnectionResetError):
         raise MonitorGone("the monitor has ended") from None
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):
         raise NoAnswer() from None

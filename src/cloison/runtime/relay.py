@@ -80,8 +80,8 @@ def _null(stack: contextlib.ExitStack) -> int:
     return fd
 
 
-def on_console(connection: Connection, past: bytes) -> None:
-    """Show `past`, then carry the console until the instance ends or the user types Ctrl-a q."""
+def on_console(connection: Connection, past: bytes) -> bool:
+    """Show `past`, then carry the console until the monitor lets go of it or the user types Ctrl-a q, which is True."""
     terminal.write_all(1, harmless(past))  # or the terminal answers what the guest asked it long ago
     connection.window(*terminal.size(0))
     is_escaped = False
@@ -92,7 +92,7 @@ def on_console(connection: Connection, past: bytes) -> None:
             if connection.fileno() in ready:
                 data = connection.read()
                 if not data:
-                    return
+                    return False
                 terminal.write_all(1, data)
             if 0 in ready:
                 typed = terminal.read_some(0)
@@ -104,7 +104,8 @@ def on_console(connection: Connection, past: bytes) -> None:
                     connection.write(typed)
                 if leaves:
                     terminal.write_all(1, b"\r\n")
-                    return
+                    return True
+    return False
 
 
 def tail(log: str, size: int) -> bytes:

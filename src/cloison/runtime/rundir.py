@@ -17,6 +17,7 @@ instance is not locked).
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from enum import StrEnum
@@ -64,7 +65,8 @@ class RunDir:
         fd = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             locks.hold(fd)
-            os.write(fd, encoded)
+            if os.write(fd, encoded) != len(encoded):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), beside)
             os.rename(beside, self.journal)
         except BaseException:
             os.close(fd)

@@ -52,6 +52,7 @@ def test_a_privileged_container_has_no_user_namespace_and_maps_nothing() -> None
 def test_the_journal_goes_last_of_all() -> None:
     undo = list(worlds.start_plan().undo())
     assert [step for step, final in undo if final] == [
+        steps.Unlink(worlds.FILES.socket),
         steps.Unlink(worlds.FILES.journal),
         steps.Rmdir(worlds.FILES.run_dir),
     ]

@@ -16,7 +16,7 @@ from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import OverlayRoot, Places
 from cloison.plan.plan import Plan
 from cloison.plan.text import call
-from cloison.runtime import freezing, host, host_steps, launcher, monitor
+from cloison.runtime import host, launcher, monitor
 from cloison.runtime.execution import Execution
 from cloison.runtime.failures import failure
 from cloison.runtime.rundir import Keeper, RunDir
@@ -277,10 +277,14 @@ class ContainerDriver:
 
     def freeze(self, instance_id: str, name: str) -> None:
         """Let no process of the instance run any further. Raises Kernel; then all run on."""
+        from cloison.runtime import freezing
+
         freezing.freeze(host.places(instance_id), name)
 
     def thaw(self, instance_id: str, name: str) -> None:
         """Let all of them go on."""
+        from cloison.runtime import freezing
+
         freezing.thaw(host.places(instance_id), name)
 
     # --- inside ------------------------------------------------------------------------------------------
@@ -369,6 +373,7 @@ class ContainerDriver:
     def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None:
         """Change the limits of a running instance, all or none of them."""
         from cloison.plan.execute import compile_limits
+        from cloison.runtime import host_steps
 
         places = host.places(instance_id)
         present = {place.outer: "" for place in places}

@@ -3,6 +3,7 @@
 The image is BusyBox with the program `payload` (tests/payload) in /bin.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -46,16 +47,24 @@ def root(tmp_path: Path, images: Path) -> Path:
     return root
 
 
+@contextlib.contextmanager
+def installation(root: Path) -> Iterator[Engine]:
+    """An engine below `root`, for this process and those it starts; at the end nothing may be left of it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLOISON_ROOT", str(root))
+        engine = cloison.open(str(root))
+        yield engine
+        for instance in engine.instances():
+            instance.delete(force=True)
+        ids = {event.subject for event in engine.events()}
+        engine.store.close()
+        assert traces.left(root, ids) == []
+
+
 @pytest.fixture
-def engine(root: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
-    monkeypatch.setenv("CLOISON_ROOT", str(root))
-    engine = cloison.open(str(root))
-    yield engine
-    for instance in engine.instances():
-        instance.delete(force=True)
-    ids = {event.subject for event in engine.events()}
-    engine.store.close()
-    assert traces.left(root, ids) == []
+def engine(root: Path) -> Iterator[Engine]:
+    with installation(root) as engine:
+        yield engine
 
 
 @pytest.fixture

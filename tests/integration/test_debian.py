@@ -9,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import cloison
 from cloison import Engine, Instance, State
-from tests.integration import traces
-from tests.integration.conftest import entered, init_of, inside
+from tests.integration.conftest import entered, init_of, inside, installation
 
 pytestmark = [pytest.mark.debian, pytest.mark.needs_root, pytest.mark.slow, pytest.mark.timeout(300)]
 BOOT_S = 60
@@ -29,16 +27,8 @@ WantedBy=multi-user.target
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    root = tmp_path_factory.mktemp("debian")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLOISON_ROOT", str(root))
-        engine = cloison.open(str(root))
+    with installation(tmp_path_factory.mktemp("debian")) as engine:
         yield engine
-        for instance in engine.instances():
-            instance.delete(force=True)
-        ids = {event.subject for event in engine.events()}
-        engine.store.close()
-        assert traces.left(root, ids) == []
 
 
 @pytest.fixture(scope="module")

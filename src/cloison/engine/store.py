@@ -123,13 +123,9 @@ class Store:
     def _open(self) -> sqlite3.Connection:
         with _told(self._path):
             connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            connection.execute(
-                "PRAGMA synchronous = NORMAL"
-            )  # a crash of the machine may lose the last change, never more
-            if connection.execute("PRAGMA user_version").fetchone()[0] < 1:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.executescript(_SCHEMA)
-                os.chmod(self._path, 0o600)
+            # A crash of the machine may lose the last change, never more.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            _prepare(connection, self._path)
         return connection
 
 
@@ -170,6 +166,22 @@ class Transaction:
         last = cursor.lastrowid or 0
         if last % 100 == 0:
             self._connection.execute("DELETE FROM events WHERE sequence <= ?", (last - KEPT_EVENTS,))
+
+
+def _prepare(connection: sqlite3.Connection, path: str) -> None:
+    """Make the tables of a new file. SQLite does not wait for whoever else switches it to its log at this moment."""
+    deadline = time.monotonic() + BUSY_TIMEOUT_S
+    while True:
+        try:
+            if connection.execute("PRAGMA user_version").fetchone()[0] < 1:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.executescript(_SCHEMA)
+                os.chmod(path, 0o600)
+            return
+        except sqlite3.OperationalError as problem:
+            if "locked" not in str(problem) or time.monotonic() >= deadline:
+                raise
+        time.sleep(0.005)
 
 
 @contextlib.contextmanager

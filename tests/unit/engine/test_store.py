@@ -87,3 +87,23 @@ def test_threads_that_count_together_lose_nothing(store: Store) -> None:
     entry = store.get("n")
     assert entry is not None
     assert entry.value == b"100"
+
+
+def test_many_who_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> None:
+    failed: list[BaseException] = []
+
+    def use(path: str) -> None:
+        try:
+            Store(path).record("a", "created")
+        except BaseException as problem:
+            failed.append(problem)
+
+    for attempt in range(20):
+        path = str(tmp_path / f"{attempt}.db")
+        threads = [threading.Thread(target=use, args=(path,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(Store(path).events()) == 8
+    assert failed == []

@@ -219,7 +219,7 @@ def test_events_tell_its_life(stopped: Instance, engine: Engine) -> None:
     stopped.stop()
     stopped.delete()
     told = [event.what for event in engine.events(stopped.id)]
-    assert told == ["created", "started", "configured", "stopped", "deleted"]
+    assert told == ["created", "started", "configured", "stopping", "stopped", "deleted"]
 
 
 def test_one_stuck_launcher_does_not_hold_up_the_list(

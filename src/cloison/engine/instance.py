@@ -112,20 +112,18 @@ class Instance:
         """Ask its init to shut down; when that takes longer than `timeout_s` (default: boot.stop_timeout_s), or at
         once with `force`, kill it. Returns when everything is taken back. Raises WrongState when it is not running."""
         self._let_start_finish("stop", is_forced=force)
+        self._engine.store.record(self.id, "stopping")  # before anything is asked: a reboot is measured by it
         if not force:
             timeout = self._record.config.boot.stop_timeout_s if timeout_s is None else timeout_s
             force = not self._ended_by(self._stop_signal(), timeout)
         if force:
-            self._killed()
+            self._engine.driver.kill(self.id)
         self._engine.store.record(self.id, "stopped")
 
     def _ended_by(self, number: int, timeout_s: float) -> bool:
         with self._gone_is_ended():
             return self._engine.driver.request_stop(self.id, number, timeout_s)
         return self._engine.driver.wait(self.id, timeout_s)
-
-    def _killed(self) -> None:
-        self._engine.driver.kill(self.id)
 
     @contextlib.contextmanager
     def _gone_is_ended(self) -> Iterator[None]:
@@ -175,8 +173,7 @@ class Instance:
     def after_reboot(self) -> None:
         """What its monitor asks for when it has rebooted itself: start it again with its present configuration."""
         with self._command("start after a reboot", timeout_s=60):
-            told = self._engine.store.events(self.id)
-            if self.state is State.STOPPED and not (told and told[-1].what == "stopped"):  # a stop wins over a reboot
+            if self.state is State.STOPPED and not self._is_told_to_stop():
                 self._engine.store.record(self.id, "rebooted")
                 self._start()
 
@@ -388,8 +385,12 @@ class Instance:
         ended = inspection.read_exit(f"{self.directory}/exit")
         if ended is None or not inspection.is_reboot(ended.wait_status) or ended.ended_ns < self._record.started_ns:
             return False
-        told = self._engine.store.events(self.id)
-        return bool(told) and told[-1].what != "stopped"
+        return not self._is_told_to_stop()
+
+    def _is_told_to_stop(self) -> bool:
+        """Whether somebody asked for its end since its last start: a stop wins over a reboot."""
+        told = [event.what for event in self._engine.store.events(self.id) if event.what in ("started", "stopping")]
+        return told[-1:] == ["stopping"]
 
     def _save(self, record: Record, what: str, detail: str) -> None:
         with self._engine.store.transaction() as changes:

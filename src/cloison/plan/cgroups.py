@@ -2,6 +2,7 @@
 
     <top>/cloison/<id>           outer: the limits; belongs to the host
     <top>/cloison/<id>/guest     inner: delegated; the top of the instance's cgroup namespace
+    <top>/cloison/<id>/exec      v2: the commands that are run inside; belongs to the host
 
 Limits are named after what the user wants, here in the words of the OCI specification; `limit_writes` knows which
 file says so in which world. Source: Documentation/admin-guide/cgroup-v1/, cgroup-v2.rst; config-linux.md of the OCI

@@ -372,16 +372,14 @@ class ContainerDriver:
 
     def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None:
         """Change the limits of a running instance, all or none of them."""
+        from cloison.plan.cgroups import limit_writes
         from cloison.plan.execute import compile_limits
         from cloison.runtime import host_steps
 
         places = host.places(instance_id)
-        present = {place.outer: "" for place in places}
-        plan = compile_limits(f"set limits of {name}", places, wanted, present)
-        files = [getattr(action.step, "path", "") for action in plan.actions]
-        found = {path: value for path in files if (value := cgroups.read(path)) is not None}
-        plan = compile_limits(f"set limits of {name}", places, wanted, found)
-        host_steps.run(plan)
+        files = (path for path, _value in limit_writes(places, wanted))
+        present = {path: value for path in files if (value := cgroups.read(path)) is not None}
+        host_steps.run(compile_limits(f"set limits of {name}", places, wanted, present))
 
 
 def _outcome_in_peace(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:

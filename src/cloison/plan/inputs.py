@@ -31,7 +31,8 @@ class CgroupPlace(msgspec.Struct, frozen=True):
     `outer` carries the limits and belongs to the host; `inner` is delegated to the instance, and is what its cgroup
     namespace shows as the top. All three are absolute paths; `top` is the mount point. `presets` are files with the
     values that each new directory of this hierarchy needs first (v1 cpuset), `enable` the v2 controllers to be handed
-    down. `is_caller_elsewhere`: the caller sits below `top`, and a monitor would end with it."""
+    down. `is_caller_elsewhere`: the caller sits below `top`, and a monitor would end with it; `keepers` is the
+    directory where monitors sit, `top` itself where it is empty."""
 
     version: int
     controllers: tuple[str, ...]
@@ -41,6 +42,7 @@ class CgroupPlace(msgspec.Struct, frozen=True):
     presets: tuple[tuple[str, str], ...] = ()
     enable: tuple[str, ...] = ()
     is_caller_elsewhere: bool = False
+    keepers: str = ""
 
 
 class Places(msgspec.Struct, frozen=True):

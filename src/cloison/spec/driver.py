@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from cloison.spec.oci import Process, Spec
+from cloison.spec.oci import Process, Resources, Rlimit, Spec
 
 
 class State(StrEnum):
@@ -79,6 +79,32 @@ class Usage(msgspec.Struct, frozen=True):
     memory_bytes: int | None = None
     memory_peak_bytes: int | None = None
     processes: int | None = None
+    swap_bytes: int | None = None
+    cpu_throttled_ns: int | None = None
+    read_bytes: int | None = None
+    written_bytes: int | None = None
+    received_bytes: int | None = None  # by its own interfaces but the loopback
+    sent_bytes: int | None = None
+    oom_kills: int | None = None
+
+
+class LiveLimits(msgspec.Struct, frozen=True):
+    """The limits of an instance, those of its control groups and those of its processes."""
+
+    resources: Resources = Resources()
+    rlimits: tuple[Rlimit, ...] = ()
+    sysctl: dict[str, str] = {}
+    oom_score_adj: int | None = None
+
+
+class HostSize(msgspec.Struct, frozen=True):
+    """What there is to be limited: bytes of memory and swap, the numbers of the CPUs that are online, and the sizes of
+    huge pages in bytes."""
+
+    memory_bytes: int
+    swap_bytes: int
+    cpus: tuple[int, ...]
+    hugepage_bytes: tuple[int, ...] = ()
 
 
 class Exit(msgspec.Struct, frozen=True):

@@ -124,17 +124,23 @@ class Seccomp(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     default_errno_ret: int | None = None
 
 
-class MemoryLimits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Bytes; -1 is "no limit"."""
+class MemoryLimits(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Bytes; -1 is "no limit". `swap` counts memory and swap together; `reservation` is the soft limit."""
 
     limit: int | None = None
+    reservation: int | None = None
+    swap: int | None = None
 
 
 class CpuLimits(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Microseconds of CPU time (`quota`) in each `period`; a quota of -1 is "no limit"."""
+    """Microseconds of CPU time (`quota`) in each `period`, of which `burst` may be saved up; a quota of -1 is "no
+    limit". `shares` are a weight of which 1024 is the usual one; `cpus` is a list such as "0-1,3"."""
 
     quota: int | None = None
     period: int | None = None
+    burst: int | None = None
+    shares: int | None = None
+    cpus: str = ""
 
 
 class PidsLimits(msgspec.Struct, frozen=True):
@@ -143,12 +149,52 @@ class PidsLimits(msgspec.Struct, frozen=True):
     limit: int
 
 
-class Resources(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Limits of the control group (config-linux.md, "Control groups")."""
+class ThrottleDevice(msgspec.Struct, frozen=True):
+    """A block device and its rate, in bytes or operations per second; 0 is "no limit"."""
+
+    major: int
+    minor: int
+    rate: int
+
+
+class BlockIo(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Limits of block devices; `weight` is 10 to 1000."""
+
+    weight: int | None = None
+    throttle_read_bps_device: tuple[ThrottleDevice, ...] = ()
+    throttle_write_bps_device: tuple[ThrottleDevice, ...] = ()
+    throttle_read_iops_device: tuple[ThrottleDevice, ...] = msgspec.field(default=(), name="throttleReadIOPSDevice")
+    throttle_write_iops_device: tuple[ThrottleDevice, ...] = msgspec.field(default=(), name="throttleWriteIOPSDevice")
+
+
+class HugepageLimit(msgspec.Struct, frozen=True, rename="camel"):
+    """Bytes in huge pages of one size, such as "2MB"; -1 is "no limit"."""
+
+    page_size: str
+    limit: int
+
+
+class DeviceRule(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What may be done with device nodes: `type` a, b or c; None is any number; `access` of r, w and m. The last rule
+    that matches decides."""
+
+    allow: bool
+    type: str = "a"
+    major: int | None = None
+    minor: int | None = None
+    access: str = "rwm"
+
+
+class Resources(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Limits of the control group (config-linux.md, "Control groups"). `unified` are files by their name."""
 
     memory: MemoryLimits | None = None
     cpu: CpuLimits | None = None
     pids: PidsLimits | None = None
+    block_io: BlockIo | None = msgspec.field(default=None, name="blockIO")
+    hugepage_limits: tuple[HugepageLimit, ...] = ()
+    devices: tuple[DeviceRule, ...] = ()
+    unified: dict[str, str] = {}
 
 
 class Linux(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):

@@ -4,13 +4,13 @@ The protocols are small, and each is declared or absent: a driver without a cons
 values that pass between engine and driver are in `cloison.spec.driver`. Drivers are imported when first needed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from cloison.engine.layout import Layout
 from cloison.plan.plan import Plan
-from cloison.spec.driver import Account, ExecRequest, Observed, Running, StartRequest, Stdio, Usage, Watch
+from cloison.spec.driver import Account, ExecRequest, Observed, Reading, Running, StartRequest, Stdio, Usage, Watch
 from cloison.spec.oci import Resources
 
 if TYPE_CHECKING:
@@ -60,7 +60,10 @@ class Freeze(Protocol):
 class Stats(Protocol):
     """Count what an instance uses, and bound it."""
 
-    def usage(self, instance_id: str) -> Usage: ...
+    def usage(self, instance_id: str, observed: Observed | None = None) -> Usage: ...
+    def usages(self, instance_ids: Iterable[str]) -> dict[str, Usage]: ...
+    def readings(self, instance_ids: Iterable[str]) -> dict[str, Reading]: ...
+    def recorded_usage(self, record: bytes) -> Usage: ...
     def addresses(self) -> tuple[str, ...]: ...
     def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None: ...
 

@@ -43,7 +43,7 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
             None if config.limits.cpus is None else config.limits.cpus / 1000,
             config.limits.processes,
         ),
-        usage=engine.driver.usage(record.id) if is_counted else Usage(),
+        usage=engine.driver.usage(record.id, observed) if is_counted else Usage(),
         created=timestamp(record.created_ns) or "",
         started=timestamp(record.started_ns),
         config=dict(configuration.items(config)),

@@ -31,3 +31,25 @@ def _holds(pid: int, path: str) -> bool:
                 if os.readlink(f"/proc/{pid}/fd/{name}") == path:
                     return True
     return False
+
+
+def traffic(text: str) -> tuple[int, int]:
+    """Bytes received and sent by all interfaces but the loopback, from a text of net/dev. Source: proc_pid_net(5)."""
+    received = sent = 0
+    for line in text.splitlines():
+        name, colon, numbers = line.rpartition(":")
+        words = numbers.split()
+        if colon and name.strip() != "lo" and len(words) >= 9:
+            received, sent = received + int(words[0]), sent + int(words[8])
+    return received, sent
+
+
+def network(pid: int, beside: int) -> str | None:
+    """The net/dev of a process; None where it shares its network namespace with the process `beside`, or has ended."""
+    try:
+        if os.path.samestat(os.stat(f"/proc/{pid}/ns/net"), os.stat(f"/proc/{beside}/ns/net")):
+            return None
+        with open(f"/proc/{pid}/net/dev", encoding="utf-8", errors="replace") as file:
+            return file.read()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None

@@ -176,3 +176,35 @@ def _unlimitable(places: tuple[CgroupPlace, ...], resources: Resources) -> str:
         "pids": resources.pids is not None,
     }
     return next((name for name, is_wanted in wanted.items() if is_wanted and name not in have), "")
+
+
+_SAMPLED_V1 = {
+    "cpuacct": ("cpuacct.usage",),
+    "cpu": ("cpu.stat",),
+    "memory": ("memory.usage_in_bytes", "memory.max_usage_in_bytes", "memory.memsw.usage_in_bytes"),
+    "blkio": ("blkio.throttle.io_service_bytes_recursive",),
+    "pids": ("pids.current",),
+}
+_SAMPLED_V2 = {
+    "memory": ("memory.current", "memory.peak", "memory.swap.current", "memory.events"),
+    "io": ("io.stat",),
+    "pids": ("pids.current",),
+}
+
+
+def sampled(places: tuple[CgroupPlace, ...]) -> tuple[str, ...]:
+    """The files that say what an instance has used; `cloison.kernel.cgroups:counted` understands their texts.
+
+    memory.stat is not among them: v1 puts it together from every group below, while whoever reads it waits. On v1 a
+    group counts only its own out-of-memory kills, so the inner one is asked as well."""
+    names = {controller for place in places for controller in place.controllers}
+    found: list[str] = []
+    for place in places:
+        table = _SAMPLED_V1 if place.version == 1 else _SAMPLED_V2
+        files = [name for controller in place.controllers for name in table.get(controller, ())]
+        if place.version == 2 and "cpuacct" not in names:
+            files.append("cpu.stat")
+        found += [f"{place.outer}/{name}" for name in files]
+        if place.version == 1 and "memory" in place.controllers:
+            found += [f"{place.outer}/memory.oom_control", f"{place.inner}/memory.oom_control"]
+    return tuple(found)

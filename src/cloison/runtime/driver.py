@@ -7,11 +7,13 @@ threads may use a driver at once. Who may change an instance at this moment is d
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cloison.base.errors import CloisonError, Host, Invalid, Kernel, Unsupported, WrongState
-from cloison.kernel import cgroups, procfs
+from cloison.kernel import cgroup_world, cgroups, procfs
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import OverlayRoot, Places
 from cloison.plan.plan import Plan
@@ -21,7 +23,18 @@ from cloison.runtime.execution import Execution
 from cloison.runtime.failures import failure
 from cloison.runtime.rundir import Keeper, RunDir
 from cloison.runtime.seccomp import filter_for
-from cloison.spec.driver import Account, ExecRequest, Observed, StartRequest, State, Stdio, StepDone, Usage, Watch
+from cloison.spec.driver import (
+    Account,
+    ExecRequest,
+    Observed,
+    Reading,
+    StartRequest,
+    State,
+    Stdio,
+    StepDone,
+    Usage,
+    Watch,
+)
 from cloison.spec.oci import Resources, Spec
 
 if TYPE_CHECKING:
@@ -120,13 +133,15 @@ class ContainerDriver:
 
     def observe(self, instance_id: str) -> Observed:
         """What the instance is doing, from its journal's lock and its monitor: never from memory."""
-        match self.rundir(instance_id).keeper():
+        rundir = self.rundir(instance_id)
+        match rundir.keeper():
             case Keeper.NONE:
                 return Observed(State.STOPPED)
             case Keeper.DEAD:
-                return Observed(State.STUCK)
+                return Observed(State.STUCK, began_ns=rundir.began_ns())
             case _:
-                return self._observe_kept(instance_id)
+                began_ns = rundir.began_ns()  # before its monitor is asked: so it is of this run, or an earlier one
+                return msgspec.structs.replace(self._observe_kept(instance_id), began_ns=began_ns)
 
     def _observe_kept(self, instance_id: str) -> Observed:
         """A keeper that does not answer is still on its way up, or already on its way down: nobody waits for it."""
@@ -148,10 +163,32 @@ class ContainerDriver:
         is_frozen = cgroups.is_frozen(host.directories(host.places(instance_id)))
         return Observed(State.FROZEN if is_frozen else State.RUNNING, status.pid, status.monitor_pid)
 
-    def usage(self, instance_id: str) -> Usage:
-        """What the instance's control groups have counted."""
-        counted = cgroups.usage(host.directories(host.places(instance_id)))
-        return Usage(counted.cpu_ns, counted.memory_bytes, counted.memory_peak_bytes, counted.processes)
+    def usage(self, instance_id: str, observed: Observed | None = None) -> Usage:
+        """What the instance's control groups and its network have counted; `observed` saves to look for its pids."""
+        from cloison.runtime import readings
+
+        return readings.usage(host.places(instance_id), observed or self.observe(instance_id))
+
+    def usages(self, instance_ids: Iterable[str]) -> dict[str, Usage]:
+        """The usage of many at once; of those that do not run nothing is known."""
+        return {name: reading.usage for name, reading in self.readings(instance_ids).items()}
+
+    def readings(self, instance_ids: Iterable[str]) -> dict[str, Reading]:
+        """What each of them does and has used: this host's cgroup world is looked at once for all."""
+        from cloison.runtime import readings
+
+        world = cgroup_world.detect()
+        return readings.readings(
+            {name: self.rundir(name) for name in instance_ids},
+            self.observe,
+            lambda name: host.places(name, world=world),
+        )
+
+    def recorded_usage(self, record: bytes) -> Usage:
+        """What an instance had used when it ended, from the record that its monitor wrote beside the exit record."""
+        from cloison.runtime import readings
+
+        return readings.recorded(record)
 
     def addresses(self) -> tuple[str, ...]:
         """The addresses of the host, which is what an instance on the host's network has."""

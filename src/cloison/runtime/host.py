@@ -9,9 +9,9 @@ GUEST = "guest"
 _HANDED_DOWN = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
 
 
-def places(instance_id: str, folder: str = FOLDER) -> tuple[CgroupPlace, ...]:
-    """Where the instance lives in every hierarchy of this host, v2 last."""
-    world = cgroup_world.detect()
+def places(instance_id: str, folder: str = FOLDER, *, world: CgroupWorld | None = None) -> tuple[CgroupPlace, ...]:
+    """Where the instance lives in every hierarchy of this host, v2 last; a known `world` is not looked at again."""
+    world = world or cgroup_world.detect()
     return tuple(_place(world, hierarchy, instance_id, folder) for hierarchy in world.hierarchies)
 
 

@@ -76,9 +76,22 @@ class Connection:
 
     def status(self, timeout_s: float = STATUS_PATIENCE_S) -> Status | None:
         """What is going on; None where nobody answers: it is still starting, or taking everything back."""
+        try:
+            self.ask_status()
+        except NoAnswer:
+            return None
+        return self.told_status(timeout_s)
+
+    def ask_status(self) -> None:
+        """Ask what is going on, and do not wait: `told_status` does."""
+        with _gone_if_broken():
+            self._sock.send(_REQUEST.pack(STATUS, 0, 0))
+
+    def told_status(self, timeout_s: float = STATUS_PATIENCE_S) -> Status | None:
+        """The answer to `ask_status`; None where there is none in time."""
         with self._patience(timeout_s):
             try:
-                _result, state, pid, _status = self._ask(STATUS)
+                _result, state, pid, _status = self._answer()
             except NoAnswer:
                 return None
         return Status(state == STOPPING, pid, self.monitor_pid())

@@ -58,6 +58,13 @@ class RunDir:
         finally:
             os.close(fd)
 
+    def began_ns(self) -> int:
+        """When its journal was written, in ns since 1970, which tells one run from the next; 0 where there is none."""
+        try:
+            return os.stat(self.journal, follow_symlinks=False).st_mtime_ns
+        except (FileNotFoundError, NotADirectoryError):
+            return 0
+
     def write_journal(self, encoded: bytes) -> int:
         """Write the journal, locked, before anything else happens; gives its descriptor, owned by the caller."""
         os.makedirs(self.path, mode=0o700, exist_ok=True)

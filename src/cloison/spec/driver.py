@@ -41,6 +41,7 @@ class StartRequest(msgspec.Struct, frozen=True):
     record: str
     reboot: tuple[str, ...]
     writable: tuple[str, ...] = ()
+    alarm: tuple[str, ...] = ()  # what its monitor runs when the kernel kills a process of it for memory
 
 
 class ExecRequest(msgspec.Struct, frozen=True):
@@ -65,11 +66,15 @@ class Account(msgspec.Struct, frozen=True):
 
 
 class Observed(msgspec.Struct, frozen=True):
-    """What can be seen of an instance now; pids as the host sees them, 0 where there is no such process."""
+    """What can be seen of an instance now; pids as the host sees them, 0 where there is no such process.
+
+    `began_ns` is when its present start began, in nanoseconds since 1970, 0 for one that is stopped: it tells one run
+    from the next."""
 
     state: State
     pid: int = 0
     monitor_pid: int = 0
+    began_ns: int = 0
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -86,6 +91,15 @@ class Usage(msgspec.Struct, frozen=True):
     received_bytes: int | None = None  # by its own interfaces but the loopback
     sent_bytes: int | None = None
     oom_kills: int | None = None
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What an instance was doing and had used at one moment; `time_ns` since 1970, `monotonic_ns` to measure by."""
+
+    observed: Observed
+    usage: Usage
+    time_ns: int
+    monotonic_ns: int
 
 
 class LiveLimits(msgspec.Struct, frozen=True):

@@ -3,17 +3,17 @@ SHELL = /bin/bash
 FUZZ_SECONDS ?= 60
 
 python = .venv/bin/python
-purposes = build run test bench
+purposes = build run test bench vm
 # Directories are among the sources, so that a deleted file is noticed too.
 sources = $(shell find src native tests/payload meson.build meson.options -name __pycache__ -prune -o -print 2>/dev/null)
 
 .DEFAULT_GOAL = build
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: setup build demo test bench lint fuzz clean help $(purposes:%=packages-%)
+.PHONY: setup build demo test test-vm bench lint fuzz clean help $(purposes:%=packages-%)
 
 help: ## This list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 10
 
 setup: packages-build packages-run packages-test .venv/requirements ## Install the Debian packages, fill .venv
 build: build/.installed ## Leave a working .venv/bin/cloison, and the tests' programs in build/
@@ -23,6 +23,10 @@ demo: build packages-run ## Show what cloison does
 
 test: build packages-run packages-test ## Run every test
 	@$(python) -m pytest
+
+# WORDS are those after `pytest`, such as WORDS='tests/integration/test_life.py -k freeze'.
+test-vm: build packages-vm ## Run the tests marked `guest` on pure cgroup v2, in a Debian 12 under QEMU
+	@$(python) -m tools.vm $(WORDS)
 
 lint: build packages-test ## The gate before a commit: style, types, layers, unit tests
 	@$(python) -m pytest tests/unit tests/test_lint.py tests/test_architecture.py tests/test_docs.py

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What the Makefile needs done to the machine and to .venv. Every verb may be repeated: it does what is missing.
 #
-#   tools/setup.sh packages PURPOSE...   the Debian packages for build, run, test or bench, through apt-get
+#   tools/setup.sh packages PURPOSE...   the Debian packages for build, run, test, bench or vm, through apt-get
 #   tools/setup.sh venv                  .venv, with what building, running and testing import
 #   tools/setup.sh install               cloison itself into .venv, and the tests' programs into build/
 #
@@ -26,7 +26,8 @@ packages_for() {
 	run) echo busybox-static debootstrap mmdebstrap ;;
 	test) echo clang iproute2 libclang-rt-14-dev procps shellcheck strace tmux util-linux ;;
 	bench) echo bubblewrap crun docker.io lxc podman runc systemd-container ;;
-	*) die "no packages for '$1': there is build, run, test, bench" ;;
+	vm) echo e2fsprogs mmdebstrap qemu-system-x86 ;;
+	*) die "no packages for '$1': there is build, run, test, bench, vm" ;;
 	esac
 	if [ "$1" = build ] && ! find_python >/dev/null; then
 		echo python3 python3-venv

@@ -1,0 +1,46 @@
+"""Runs in the guest, as a service of its systemd: the tests, and what they found out of it.
+
+Standard output is the port "log", which the host follows. Results go through the port "results": JSON, a `Results` of
+tools/vm/machine.py. Nothing is imported but the standard library and what the guest's image has.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+RUN = Path(".run.json")
+REPORT = Path("/tmp/junit.xml")
+
+
+def main() -> int:
+    """Run what the host has asked for, and send what came of it."""
+    run = json.loads(RUN.read_bytes())
+    began = time.clock_gettime(time.CLOCK_BOOTTIME)
+    print(f"guest: Linux {os.uname().release}, systemd up after {began:.1f} s", flush=True)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "/usr/local/lib"], stdout=subprocess.DEVNULL)
+    environment = {
+        **os.environ,
+        "HOME": "/root",
+        "LC_ALL": "C.UTF-8",
+        "CLOISON_TEST_PATIENCE": str(run["patience"]),
+    }
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={REPORT}", *run["words"]]
+    code = subprocess.run(command, env=environment).returncode
+    report = REPORT.read_text(errors="replace") if REPORT.exists() else ""
+    journal = subprocess.run(
+        ["journalctl", "--boot", "--no-pager", "--lines=400"], capture_output=True, text=True
+    ).stdout
+    results = {"code": code, "booted_s": began, "junit": report, "journal": journal}
+    sys.stdout.flush()
+    with open("/dev/virtio-ports/results", "wb", buffering=0) as port:
+        left = memoryview(json.dumps(results).encode() + b"\n")
+        while left:
+            left = left[port.write(left) or 0 :]
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -25,7 +25,9 @@ _MAX_MILLI_CPUS: Final = 8192 * 1000  # what a kernel can be built for at most (
 def parse_size(text: str, *, key: str, total_bytes: int | None = None) -> int:
     """The bytes that `text` means; `total_bytes` is what a percentage is a part of. Raises Invalid."""
     if text.endswith("%"):
-        return _share(text, key, total_bytes)
+        if total_bytes is None:
+            _refuse(key, text, f"a percentage has no meaning here; {_SIZES}")
+        return total_bytes * parse_share(text, key=key) // 10_000
     number, suffix = _split(text)
     exponent = _exponent(suffix)
     if exponent is None:
@@ -58,6 +60,22 @@ def exact_size(size_bytes: int) -> str:
             break
         size_bytes, unit = size_bytes // 1024, unit_above
     return f"{size_bytes}{unit}"
+
+
+def parse_share(text: str, *, key: str) -> int:
+    """Hundredths of a percent: "12.5%" is 1250. What is finer than that is cut off. Raises Invalid."""
+    hundredths = _scaled(text.removesuffix("%"), 100)
+    if hundredths is None or not text.endswith("%"):
+        _refuse(key, text, f'"{text}" is no size; {_SIZES} or 50%')
+    if hundredths > 10_000:
+        _refuse(key, text, "more than there is; write at most 100%")
+    return hundredths
+
+
+def format_share(hundredths: int) -> str:
+    """What `parse_share` reads back as the same number: "12.5%"."""
+    whole, rest = divmod(hundredths, 100)
+    return f"{whole}.{rest:02}".rstrip("0").rstrip(".") + "%"
 
 
 def parse_cpus(text: str, *, key: str) -> int:
@@ -103,17 +121,6 @@ def format_duration(duration_s: float) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts) or "0s"
-
-
-def _share(text: str, key: str, total_bytes: int | None) -> int:
-    hundredths = _scaled(text[:-1], 100)
-    if hundredths is None:
-        _refuse(key, text, f'"{text}" is no size; {_SIZES} or 50%')
-    if total_bytes is None:
-        _refuse(key, text, f"a percentage has no meaning here; {_SIZES}")
-    if hundredths > 10_000:
-        _refuse(key, text, "more than there is; write at most 100%")
-    return total_bytes * hundredths // 10_000
 
 
 def _seconds(total_ms: int, key: str, text: str) -> float:

@@ -33,8 +33,11 @@ def keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) 
     """Keys of the configuration."""
     from cloison.spec.config import KEYS
 
-    known = [key.name.replace("*", "eth0") if key.name.startswith("nics") else key.name.rstrip("*") for key in KEYS]
-    return [key for key in known if key.startswith(incomplete)]
+    known = []
+    for key in KEYS:
+        is_open = key.name.endswith("*") and len(key.samples) == 1  # too many to offer any: the name goes on
+        known += [key.name.rstrip("*")] if is_open else [key.name.replace("*", name) for name in key.samples]
+    return [key for key in dict.fromkeys(known) if key.startswith(incomplete)]
 
 
 def assignments(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

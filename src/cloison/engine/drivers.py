@@ -10,8 +10,19 @@ from typing import TYPE_CHECKING, Protocol
 
 from cloison.engine.layout import Layout
 from cloison.plan.plan import Plan
-from cloison.spec.driver import Account, ExecRequest, Observed, Reading, Running, StartRequest, Stdio, Usage, Watch
-from cloison.spec.oci import Resources
+from cloison.spec.driver import (
+    Account,
+    ExecRequest,
+    HostSize,
+    LiveLimits,
+    Observed,
+    Reading,
+    Running,
+    StartRequest,
+    Stdio,
+    Usage,
+    Watch,
+)
 
 if TYPE_CHECKING:
     from cloison.runtime.check import Finding as Finding
@@ -65,7 +76,10 @@ class Stats(Protocol):
     def readings(self, instance_ids: Iterable[str]) -> dict[str, Reading]: ...
     def recorded_usage(self, record: bytes) -> Usage: ...
     def addresses(self) -> tuple[str, ...]: ...
-    def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None: ...
+    def set_limits(self, instance_id: str, name: str, before: LiveLimits, after: LiveLimits) -> None: ...
+    def check_limits(self, instance_id: str, wanted: LiveLimits) -> None: ...
+    def host_size(self) -> HostSize: ...
+    def block_device(self, name: str) -> tuple[int, int]: ...
 
 
 class Driver(Lifecycle, Exec, Console, Freeze, Stats, Protocol):

@@ -10,6 +10,7 @@ from cloison.engine.records import Record
 from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo
 from cloison.spec import config as configuration
 from cloison.spec.driver import Exit, State, Usage
+from cloison.spec.limits import Amount, Share
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         addresses=engine.driver.addresses() if network == "host" and is_counted else (),
         network=network,
         limits=LimitInfo(
-            config.limits.memory,
+            _bytes(engine, config.limits.memory),
             None if config.limits.cpus is None else config.limits.cpus / 1000,
             config.limits.processes,
         ),
@@ -50,6 +51,11 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         exit=_exit_info(f"{directory}/exit"),
         disk_bytes=overlay.usage_bytes(directory) if with_disk else None,
     )
+
+
+def _bytes(engine: "Engine", amount: Amount | None) -> int | None:
+    """A limit of memory; a part of the host's is looked up."""
+    return amount.of(engine.driver.host_size().memory_bytes) if isinstance(amount, Share) else amount
 
 
 def timestamp(time_ns: int) -> str | None:

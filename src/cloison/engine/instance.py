@@ -199,8 +199,8 @@ class Instance:
             after = configuration.assign_all(before, assignments)
             is_running = bool(self.observe().pid)
             if is_running and (before.limits != after.limits):
-                wanted = specification.changed_resources(before, after)
-                self._engine.driver.set_limits(self.id, self.name, wanted)
+                old, new = specification.live_limits(before), specification.live_limits(after)
+                self._engine.driver.set_limits(self.id, self.name, old, new)
             self._save(msgspec.structs.replace(self._record, config=after), "configured", " ".join(assignments))
         live = tuple(name for name in names if not is_running or configuration.find(name).is_live)
         return Change(live, tuple(name for name in names if name not in live))

@@ -11,14 +11,21 @@ What a system container finds, and why:
 Source: config.md and config-linux.md of the OCI runtime specification 1.1; Docker's default masks (oci/defaults.go).
 """
 
+from cloison.base import units
 from cloison.base.capabilities import CAPABILITIES
+from cloison.base.errors import Bug
 from cloison.base.ids import RANGE
 from cloison.engine.records import Record
 from cloison.spec import seccomp
 from cloison.spec.config import Config, network_of
+from cloison.spec.driver import LiveLimits
+from cloison.spec.limits import CPU_PERIOD_US, Amount, DeviceEntry, Limits, Rates, Share, page_bytes
 from cloison.spec.oci import (
+    BlockIo,
     Capabilities,
     CpuLimits,
+    DeviceRule,
+    HugepageLimit,
     IdMapping,
     Linux,
     MemoryLimits,
@@ -27,8 +34,10 @@ from cloison.spec.oci import (
     PidsLimits,
     Process,
     Resources,
+    Rlimit,
     Root,
     Spec,
+    ThrottleDevice,
     TimeOffset,
     User,
 )
@@ -55,8 +64,8 @@ SEALED = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigge
 WRITABLE = ("/proc/sys/net",)  # where the network is the instance's own: its init sets parameters here
 
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-CPU_PERIOD_US = 100_000
-UNLIMITED = -1
+DOMAINNAME = "kernel.domainname"
+MIN_SHARES, MAX_SHARES = 2, 262_144  # kernel/sched/sched.h
 _INERT = ("nosuid", "nodev", "noexec")
 
 
@@ -74,6 +83,7 @@ def specification(record: Record, *, boottime_ns: int = 0, monotonic_ns: int = 0
         process=_init(record),
         root=Root("rootfs", config.security.read_only_root),
         hostname=record.name,
+        domainname=config.limits.sysctls.get(DOMAINNAME, ""),
         mounts=_mounts(record, is_own_network=is_own_network),
         linux=Linux(
             namespaces=tuple(Namespace(kind) for kind in kinds),
@@ -83,6 +93,7 @@ def specification(record: Record, *, boottime_ns: int = 0, monotonic_ns: int = 0
             cgroups_path=f"/cloison/{record.id}",
             resources=resources(config),
             seccomp=seccomp.default_profile(SYSTEM_CAPABILITIES) if config.security.seccomp else None,
+            sysctl=sysctls(config),
             masked_paths=MASKED,
             readonly_paths=SEALED,
         ),
@@ -108,23 +119,114 @@ def machine_uuid(instance_id: str) -> str:
 
 
 def resources(config: Config) -> Resources:
-    """The limits in the words of the specification; what is not limited is not mentioned."""
+    """The limits of the control groups in the words of the specification; what is not limited is not mentioned.
+
+    The configuration is one that `cloison.engine.limits` has resolved: no part of the host's, no name of a disk."""
     limits = config.limits
+    unified = dict(limits.raw)
+    if limits.io_weight is not None:
+        unified["io.weight"] = str(limits.io_weight)
     return Resources(
-        memory=None if limits.memory is None else MemoryLimits(limits.memory),
-        cpu=None if limits.cpus is None else CpuLimits(limits.cpus * CPU_PERIOD_US // 1000, CPU_PERIOD_US),
+        memory=_memory(limits),
+        cpu=_cpu(limits),
         pids=None if limits.processes is None else PidsLimits(limits.processes),
+        block_io=_block_io(limits.io),
+        hugepage_limits=tuple(
+            HugepageLimit(_kernel_size(page_bytes(name)), _bytes(limits.hugepages[name]))
+            for name in sorted(limits.hugepages, key=page_bytes)
+        ),
+        devices=tuple(_device_rule(entry) for entry in limits.devices),
+        unified=unified,
     )
 
 
-def changed_resources(before: Config, after: Config) -> Resources:
-    """The limits that differ, for a running instance; one that is gone is lifted by name."""
-    old, new = resources(before), resources(after)
-    return Resources(
-        memory=None if old.memory == new.memory else new.memory or MemoryLimits(UNLIMITED),
-        cpu=None if old.cpu == new.cpu else new.cpu or CpuLimits(UNLIMITED, CPU_PERIOD_US),
-        pids=None if old.pids == new.pids else new.pids or PidsLimits(UNLIMITED),
+def live_limits(config: Config) -> LiveLimits:
+    """All limits of a resolved configuration, as a driver changes them."""
+    return LiveLimits(
+        resources(config), rlimits(config), {**sysctls(config), **_domainname(config)}, config.limits.oom_score
     )
+
+
+def rlimits(config: Config) -> tuple[Rlimit, ...]:
+    """The limits of each process."""
+    found = sorted(config.limits.rlimits.items())
+    return tuple(Rlimit(f"RLIMIT_{name.upper()}", bounds.soft, bounds.hard) for name, bounds in found)
+
+
+def sysctls(config: Config) -> dict[str, str]:
+    """The kernel parameters that a start writes: all but the domain name, for which there is a system call."""
+    return {name: value for name, value in sorted(config.limits.sysctls.items()) if name != DOMAINNAME}
+
+
+def _domainname(config: Config) -> dict[str, str]:
+    return {name: value for name, value in config.limits.sysctls.items() if name == DOMAINNAME}
+
+
+def _memory(limits: Limits) -> MemoryLimits | None:
+    if limits.memory is limits.memory_soft is limits.swap is None:
+        return None
+    limit = None if limits.memory is None else _bytes(limits.memory)
+    return MemoryLimits(
+        limit,
+        None if limits.memory_soft is None else _bytes(limits.memory_soft),
+        None if limits.swap is None else _bytes(limits.swap) + (limit or 0),
+    )
+
+
+def _cpu(limits: Limits) -> CpuLimits | None:
+    found = CpuLimits(
+        quota=None if limits.cpus is None else limits.cpus * CPU_PERIOD_US // 1000,
+        period=None if limits.cpus is None else CPU_PERIOD_US,
+        burst=limits.cpu_burst_us,
+        shares=None if limits.cpu_weight is None else shares(limits.cpu_weight),
+        cpus=limits.cpu_set,
+    )
+    return None if found == CpuLimits() else found
+
+
+def shares(weight: int) -> int:
+    """The shares of v1, of which 1024 are usual, for a weight of v2, of which 100 is: both in the kernel's ranges."""
+    return min(max((weight * 1024 + 50) // 100, MIN_SHARES), MAX_SHARES)
+
+
+def _block_io(disks: dict[str, Rates]) -> BlockIo | None:
+    if not disks:
+        return None
+
+    def throttles(rate: str) -> tuple[ThrottleDevice, ...]:
+        found = [(name, getattr(disks[name], rate)) for name in sorted(disks)]
+        return tuple(ThrottleDevice(*_numbers(name), value) for name, value in found if value is not None)
+
+    return BlockIo(
+        throttle_read_bps_device=throttles("read_bps"),
+        throttle_write_bps_device=throttles("write_bps"),
+        throttle_read_iops_device=throttles("read_iops"),
+        throttle_write_iops_device=throttles("write_iops"),
+    )
+
+
+def _numbers(disk: str) -> tuple[int, int]:
+    major, colon, minor = disk.partition(":")
+    if not colon:
+        raise Bug(f"the disk {disk} has not been looked up")
+    return int(major), int(minor)
+
+
+def _device_rule(entry: DeviceEntry) -> DeviceRule:
+    if entry.path:
+        raise Bug(f"the device {entry.path} has not been looked up")
+    return DeviceRule(entry.allow, entry.type, entry.major, entry.minor, entry.access)
+
+
+def _bytes(amount: Amount) -> int:
+    if isinstance(amount, Share):
+        raise Bug(f"{amount} of the host's memory has not been computed")
+    return amount
+
+
+def _kernel_size(size_bytes: int) -> str:
+    """As the kernel writes the size of a huge page: "2MB" (cgroup-v2.rst, "HugeTLB")."""
+    return f"{units.exact_size(size_bytes)}B"
 
 
 def capability_sets() -> Capabilities:
@@ -146,6 +248,8 @@ def _init(record: Record) -> Process:
         cwd=config.init.cwd,
         terminal=True,
         user=User(config.init.uid, config.init.gid),
+        rlimits=rlimits(config),
+        oom_score_adj=config.limits.oom_score,
         capabilities=capability_sets() if config.init.uid == 0 else capability_sets_of_a_user(),
         no_new_privileges=config.security.no_new_privs,
     )

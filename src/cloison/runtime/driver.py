@@ -26,6 +26,8 @@ from cloison.runtime.seccomp import filter_for
 from cloison.spec.driver import (
     Account,
     ExecRequest,
+    HostSize,
+    LiveLimits,
     Observed,
     Reading,
     StartRequest,
@@ -35,7 +37,7 @@ from cloison.spec.driver import (
     Usage,
     Watch,
 )
-from cloison.spec.oci import Resources, Spec
+from cloison.spec.oci import CpuLimits, MemoryLimits, PidsLimits, Resources, Spec
 
 if TYPE_CHECKING:
     from cloison.runtime import relay
@@ -407,16 +409,42 @@ class ContainerDriver:
                 hint="connect again; `cloison logs` has all of it",
             )
 
-    def set_limits(self, instance_id: str, name: str, wanted: Resources) -> None:
+    def set_limits(self, instance_id: str, name: str, before: LiveLimits, after: LiveLimits) -> None:
         """Change the limits of a running instance, all or none of them."""
         from cloison.plan.cgroups import limit_writes
         from cloison.plan.execute import compile_limits
         from cloison.runtime import host_steps
 
+        self.check_limits(instance_id, after)
+        old, new = before.resources, after.resources
+        wanted = Resources(
+            memory=None if old.memory == new.memory else new.memory or MemoryLimits(-1),
+            cpu=None if old.cpu == new.cpu else new.cpu or CpuLimits(-1, 100_000),
+            pids=None if old.pids == new.pids else new.pids or PidsLimits(-1),
+        )
         places = host.places(instance_id)
         files = (path for path, _value in limit_writes(places, wanted))
         present = {path: value for path in files if (value := cgroups.read(path)) is not None}
         host_steps.run(compile_limits(f"set limits of {name}", places, wanted, present))
+
+    def check_limits(self, instance_id: str, wanted: LiveLimits) -> None:
+        """Raise Unsupported for what this host's control groups cannot express."""
+        found = wanted.resources
+        known = Resources(
+            memory=found.memory and MemoryLimits(found.memory.limit),
+            cpu=found.cpu and CpuLimits(found.cpu.quota, found.cpu.period),
+            pids=found.pids,
+        )
+        if LiveLimits(known) != wanted:
+            raise Unsupported("limits other than memory, cpus and processes are not in force yet")
+
+    def host_size(self) -> HostSize:
+        """What there is to be limited."""
+        raise Unsupported("what this host has is not measured yet")
+
+    def block_device(self, name: str) -> tuple[int, int]:
+        """The numbers of a disk, by its name or a path on it."""
+        raise Unsupported(f"the disk {name} cannot be looked up yet")
 
 
 def _outcome_in_peace(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:

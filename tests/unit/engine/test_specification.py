@@ -3,7 +3,6 @@
 import msgspec
 
 from cloison.engine import specification as under_test
-from cloison.spec.config import Config, assign_all
 from cloison.spec.oci import Spec
 from tests.unit.plan.worlds import record
 
@@ -48,14 +47,6 @@ def test_limits_in_the_words_of_the_specification() -> None:
     assert found.cpu is not None
     assert found.pids is not None
     assert (found.memory.limit, found.cpu.quota, found.cpu.period, found.pids.limit) == (64 << 20, 50_000, 100_000, 9)
-
-
-def test_only_changed_limits_are_written_and_a_dropped_one_is_lifted() -> None:
-    before = assign_all(Config(), ["limits.memory=64M", "limits.processes=9"])
-    found = under_test.changed_resources(before, assign_all(before, ["limits.memory="]))
-    assert found.memory is not None
-    assert found.memory.limit == -1
-    assert found.pids is None
 
 
 def test_a_clock_of_its_own_begins_at_zero() -> None:

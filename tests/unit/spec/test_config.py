@@ -37,7 +37,7 @@ def test_what_was_set_is_what_get_shows(assignment: str, shown: str) -> None:
         ("limits.memory=-1", "limits.memory=-1"),
         ("limits.memory=12X", '"12X" is no size'),
         ("limits.memory=0", "at least 1M"),
-        ("limits.memory=50%", "percentage"),
+        ("limits.memory=101%", "at most 100%"),
         ("env.X=\udcff", "not UTF-8"),
         ("env.\udcff=x", "not UTF-8"),
         ("limits.cpus=0", "0.01"),
@@ -101,7 +101,7 @@ def test_what_items_shows_can_be_set_again() -> None:
 
 def test_the_example_of_every_key_is_accepted() -> None:
     for key in KEYS:
-        name = key.name.replace("*", "x")
+        name = key.name.replace("*", key.samples[0])
         assert value_of(assign(Config(), name, key.example), name)
 
 

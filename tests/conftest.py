@@ -55,6 +55,21 @@ def missing_kvm() -> str:
     return "" if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm cannot be opened"
 
 
+def missing_loop() -> str:
+    for program in ("losetup", "mkfs.ext4"):
+        if not shutil.which(program):
+            return f"{program} is not installed"
+    return "" if os.access("/dev/loop-control", os.R_OK | os.W_OK) else "/dev/loop-control cannot be opened"
+
+
+def missing_hugepages() -> str:
+    sizes = [path.name for path in Path("/sys/kernel/mm/hugepages").glob("*")]
+    if "hugepages-2048kB" not in sizes:
+        return "the kernel has no huge pages of 2M"
+    controllers = [line.split()[0] for line in Path("/proc/cgroups").read_text().splitlines()]
+    return "" if "hugetlb" in controllers else "no cgroup controller counts huge pages"
+
+
 def missing_debian() -> str:
     return missing_root() or ("" if shutil.which("mmdebstrap") else "mmdebstrap is not installed")
 
@@ -65,6 +80,8 @@ MISSING: dict[str, Callable[[], str]] = {
     "needs_cgroup": missing_cgroup,
     "needs_cgroup2": missing_cgroup2,
     "needs_kvm": missing_kvm,
+    "needs_loop": missing_loop,
+    "needs_hugepages": missing_hugepages,
     "debian": missing_debian,
 }
 

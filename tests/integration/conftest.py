@@ -7,6 +7,8 @@ import contextlib
 import os
 import shutil
 import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,7 +22,10 @@ BUILD = Path(__file__).resolve().parents[2] / "build"
 PAYLOAD = "/bin/payload"  # inside
 QUICK = (f"init.command={PAYLOAD} init", "boot.stop_signal=SIGTERM")  # an init that ends at once when it is asked to
 
+PROGRAM = Path(sys.executable).with_name("cloison")
+
 Launch = Callable[..., Instance]
+Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +83,29 @@ def launch(engine: Engine) -> Launch:
 
 
 @pytest.fixture
+def cli(root: Path) -> Cli:
+    """`cli("start", "web")`: the command in the test's installation."""
+
+    def run(*words: str, **changed: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "CLOISON_ROOT": str(root), **changed}
+        return subprocess.run(
+            [PROGRAM, *words], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=60
+        )
+
+    return run
+
+
+def refused(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    """It ended with `code`, and its one sentence on stderr has all of `said` in it."""
+    assert done.returncode == code, done
+    first = done.stderr.splitlines()[0]
+    assert first.startswith("cloison: "), done.stderr
+    for words in said:
+        assert words in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
 def web(launch: Launch) -> Instance:
     """A running container with BusyBox's init."""
     return launch()
@@ -118,3 +146,59 @@ def entered(instance: Instance, *argv: str) -> str:
     """What a command prints that nsenter(1), and not cloison, has taken inside."""
     command = ["nsenter", "--target", str(init_of(instance)), "--all", "--", *argv]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@contextlib.contextmanager
+def busy(instance: Instance, *verb: str) -> Iterator[None]:
+    """A `payload VERB...` that runs inside meanwhile, from its "ok" on, until it is killed."""
+    reader, writer = os.pipe()
+    null = os.open("/dev/null", os.O_RDWR)
+    try:
+        with instance.spawn([PAYLOAD, *verb], stdio=(null, writer, null)) as execution:
+            os.close(writer)
+            assert os.read(reader, 100) == b"ok\n"
+            try:
+                yield
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    execution.signal(9)
+    finally:
+        os.close(reader)
+        os.close(null)
+
+
+def eventually(holds: Callable[[], object], timeout_s: float = 20.0) -> bool:
+    """Whether it holds within `timeout_s`, which is how long a busy machine may take for a moment's work."""
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+class Disk:
+    """A block device of its own, with a file system that is mounted where a test may name it."""
+
+    def __init__(self, device: Path, mountpoint: Path) -> None:
+        self.device, self.mountpoint = device, mountpoint
+        self.number = Path(f"/sys/block/{device.name}/dev").read_text().strip()
+
+
+@pytest.fixture(scope="session")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Disk]:
+    """A loop device of 64 MiB with ext4; what is written to it is not missed."""
+    directory = tmp_path_factory.mktemp("disk")
+    image, mountpoint = directory / "image", directory / "mnt"
+    mountpoint.mkdir()
+    with image.open("wb") as file:
+        file.truncate(64 << 20)
+    subprocess.run(["mkfs.ext4", "-q", image], check=True)
+    found = subprocess.run(["losetup", "--find", "--show", image], check=True, capture_output=True, text=True)
+    device = found.stdout.strip()
+    try:
+        subprocess.run(["mount", device, mountpoint], check=True)
+        yield Disk(Path(device), mountpoint)
+        subprocess.run(["umount", mountpoint], check=True)
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=True)

@@ -5,40 +5,15 @@ These run the installed `cloison` as a process of its own.
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from cloison import Engine, Instance
+from tests.integration.conftest import PROGRAM, Cli, refused
 
 pytestmark = pytest.mark.needs_root
-PROGRAM = Path(sys.executable).with_name("cloison")
-Cli = Callable[..., subprocess.CompletedProcess[str]]
-
-
-@pytest.fixture
-def cli(root: Path) -> Cli:
-    """`cli("start", "web")`: the command in the test's installation."""
-
-    def run(*words: str, **changed: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "CLOISON_ROOT": str(root), **changed}
-        return subprocess.run(
-            [PROGRAM, *words], capture_output=True, text=True, env=environment, stdin=subprocess.DEVNULL, timeout=60
-        )
-
-    return run
-
-
-def refused(done: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
-    """It ended with `code`, and its one sentence on stderr has all of `said` in it."""
-    assert done.returncode == code, done
-    first = done.stderr.splitlines()[0]
-    assert first.startswith("cloison: "), done.stderr
-    for words in said:
-        assert words in done.stderr, done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["a_b", "-web", "web-", "a.b", "x" * 64, "wéb", "a b", "../etc"])

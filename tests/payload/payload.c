@@ -7,6 +7,8 @@
  * is an answer. 2 is for a verb that does not exist. */
 #define _GNU_SOURCE
 
+#include "payload.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/reboot.h>
@@ -37,7 +39,7 @@ wait_for_ever(void)
 }
 
 /* Only the names that a test may hope for; musl has no strerrorname_np(3). */
-static const char *
+const char *
 error_name(int error)
 {
 	static const struct {
@@ -64,7 +66,7 @@ error_name(int error)
 	return "E?";
 }
 
-static int
+int
 say(long result)
 {
 	puts(result < 0 ? error_name(errno) : "ok");
@@ -333,11 +335,7 @@ do_clock(char **argv)
 	return 0;
 }
 
-static const struct verb {
-	const char *name;
-	int arguments;
-	int (*run)(char **argv);
-} VERBS[] = {
+static const struct verb VERBS[] = {
 	{ "alloc", 1, do_alloc },
 	{ "burst", 1, do_burst },
 	{ "call", 1, do_call },
@@ -362,13 +360,28 @@ static const struct verb {
 	{ "write", 2, do_write },
 };
 
+static const struct verb *
+find(const struct verb *verbs, unsigned count, const char *name, int arguments)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (strcmp(name, verbs[i].name) == 0 &&
+		    arguments == verbs[i].arguments)
+			return &verbs[i];
+	return NULL;
+}
+
 int
 main(int argc, char **argv)
 {
-	for (size_t i = 0; i < sizeof VERBS / sizeof *VERBS; i++)
-		if (argc >= 2 && strcmp(argv[1], VERBS[i].name) == 0 &&
-		    argc == 2 + VERBS[i].arguments)
-			return VERBS[i].run(argv + 2);
+	const struct verb *verb = NULL;
+
+	if (argc >= 2)
+		verb = find(VERBS, sizeof VERBS / sizeof *VERBS, argv[1],
+			    argc - 2);
+	if (argc >= 2 && verb == NULL)
+		verb = find(LIMIT_VERBS, LIMIT_VERB_COUNT, argv[1], argc - 2);
+	if (verb != NULL)
+		return verb->run(argv + 2);
 	fprintf(stderr, "payload: no such verb, or not its arguments\n");
 	return 2;
 }

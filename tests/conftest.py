@@ -70,6 +70,12 @@ def missing_hugepages() -> str:
     return "" if "hugetlb" in controllers else "no cgroup controller counts huge pages"
 
 
+def missing_lxcfs() -> str:
+    if not shutil.which("lxcfs"):
+        return "lxcfs is not installed"
+    return "" if os.access("/dev/fuse", os.R_OK | os.W_OK) else "/dev/fuse cannot be opened"
+
+
 def missing_debian() -> str:
     return missing_root() or ("" if shutil.which("mmdebstrap") else "mmdebstrap is not installed")
 
@@ -82,6 +88,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "needs_kvm": missing_kvm,
     "needs_loop": missing_loop,
     "needs_hugepages": missing_hugepages,
+    "needs_lxcfs": missing_lxcfs,
     "debian": missing_debian,
 }
 

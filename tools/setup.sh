@@ -24,7 +24,7 @@ packages_for() {
 	case $1 in
 	build) echo gcc git libc6-dev libseccomp2 make musl-tools ;;
 	run) echo busybox-static debootstrap mmdebstrap ;;
-	test) echo clang iproute2 libclang-rt-14-dev procps shellcheck strace tmux util-linux ;;
+	test) echo clang iproute2 libclang-rt-14-dev lxcfs procps shellcheck strace tmux util-linux ;;
 	bench) echo bubblewrap crun docker.io lxc podman runc systemd-container ;;
 	vm) echo e2fsprogs mmdebstrap qemu-system-x86 ;;
 	*) die "no packages for '$1': there is build, run, test, bench, vm" ;;

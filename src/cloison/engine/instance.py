@@ -405,17 +405,24 @@ class Instance:
     def _log(self) -> str:
         return f"{self.directory}/console.log"
 
-    def _specification(self) -> Spec:
+    def _specification(self, proc_views: tuple[tuple[str, str], ...] = ()) -> Spec:
         clocks = (0, 0)
         if self._record.config.boot.own_clock:
             clocks = (time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.clock_gettime_ns(time.CLOCK_MONOTONIC))
-        return specification.specification(self._record, boottime_ns=clocks[0], monotonic_ns=clocks[1])
+        return specification.specification(
+            self._record, boottime_ns=clocks[0], monotonic_ns=clocks[1], proc_views=proc_views
+        )
+
+    def _proc_views(self) -> tuple[tuple[str, str], ...]:
+        """Raises Unsupported where they are insisted on, and this host has none."""
+        wanted = self._record.config.boot.proc_views
+        return () if wanted == "false" else self._engine.driver.proc_views(is_needed=wanted == "true")
 
     def _start_request(self) -> StartRequest:
         layers = overlay.layers(self._record.layers, self.directory)
         return StartRequest(
             name=self.name,
-            spec=self._specification(),
+            spec=self._specification(self._proc_views()),
             root=RootFiles(layers.lower, self.directory),
             log=self._log(),
             log_size_bytes=self._record.config.console.log_size_bytes,

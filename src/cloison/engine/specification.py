@@ -7,6 +7,7 @@ What a system container finds, and why:
     /sys/fs/cgroup    its own subtree, writable: systemd organises its services in it
     /dev              private, with the harmless devices; consoles come from its own devpts
     /run              a tmpfs, as an init expects (systemd.io, "Container Interface")
+    /proc/meminfo...  where lxcfs runs on the host: with the instance's limits, not the machine's size
 
 Source: config.md and config-linux.md of the OCI runtime specification 1.1; Docker's default masks (oci/defaults.go).
 """
@@ -69,8 +70,16 @@ MIN_SHARES, MAX_SHARES = 2, 262_144  # kernel/sched/sched.h
 _INERT = ("nosuid", "nodev", "noexec")
 
 
-def specification(record: Record, *, boottime_ns: int = 0, monotonic_ns: int = 0) -> Spec:
-    """The container of `record`. The two clocks are the host's now, for an instance with a clock of its own."""
+def specification(
+    record: Record,
+    *,
+    boottime_ns: int = 0,
+    monotonic_ns: int = 0,
+    proc_views: tuple[tuple[str, str], ...] = (),
+) -> Spec:
+    """The container of `record`. The two clocks are the host's now, for an instance with a clock of its own.
+
+    `proc_views` are files of the host that are shown in the place of some of /proc and /sys: (host's, instance's)."""
     config = record.config
     is_own_network = network_of(config) != "host"
     mapping = () if config.security.privileged else (IdMapping(0, record.id_base, RANGE),)
@@ -84,7 +93,7 @@ def specification(record: Record, *, boottime_ns: int = 0, monotonic_ns: int = 0
         root=Root("rootfs", config.security.read_only_root),
         hostname=record.name,
         domainname=config.limits.sysctls.get(DOMAINNAME, ""),
-        mounts=_mounts(record, is_own_network=is_own_network),
+        mounts=(*_mounts(record, is_own_network=is_own_network), *map(_view, proc_views)),
         linux=Linux(
             namespaces=tuple(Namespace(kind) for kind in kinds),
             uid_mappings=mapping,
@@ -276,6 +285,11 @@ def _mounts(record: Record, *, is_own_network: bool) -> tuple[Mount, ...]:
     if not is_own_network:
         mounts.append(Mount("/etc/resolv.conf", "bind", "/etc/resolv.conf", ("bind", "ro", "create=file")))
     return tuple(mounts)
+
+
+def _view(files: tuple[str, str]) -> Mount:
+    source, destination = files
+    return Mount(destination, "bind", source, ("bind", *_INERT, "ro", "create=file"))
 
 
 def _before(clock_ns: int) -> TimeOffset:

@@ -131,6 +131,11 @@ class ContainerDriver:
         except Unsupported as better:
             raise better from problem
 
+    def proc_views(self, *, is_needed: bool) -> tuple[tuple[str, str], ...]:
+        """The files of lxcfs that can stand in the place of some of /proc and /sys: (host's, instance's), and none
+        where it does not run. Raises Unsupported then, if it `is_needed`."""
+        return host.proc_views(is_needed=is_needed)
+
     # --- watch -------------------------------------------------------------------------------------------
 
     def observe(self, instance_id: str) -> Observed:

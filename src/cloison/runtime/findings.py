@@ -10,6 +10,7 @@ import msgspec
 from cloison.base.capabilities import CAPABILITIES
 from cloison.base.ids import RANGE
 from cloison.base.units import format_size
+from cloison.kernel import lxcfs
 from cloison.kernel.cgroup_world import Hierarchy
 from cloison.runtime.survey import Survey
 
@@ -39,6 +40,7 @@ def findings(host: Survey) -> tuple[Finding, ...]:
         *_storage(host),
         *_security(host),
         *_networking(host),
+        *_console(host),
         *_programs(host),
         *_ceilings(host),
     )
@@ -295,6 +297,29 @@ def _networking(host: Survey) -> Iterator[Finding]:
     yield _device(host, "Networking", "/dev/net/tun", "for virtual machines, and VPNs inside", "modprobe tun, as root")
 
 
+# --- console ---------------------------------------------------------------------------------------------------------
+
+
+def _console(host: Survey) -> Iterator[Finding]:
+    """What who looks around inside is shown."""
+    topic, name, needed, found = "Console", "lxcfs", "for a /proc inside that shows the limits", host.lxcfs
+    if len(found.files) == len(lxcfs.FILES):
+        yield Finding(topic, name, "ok", needed, f"serves {found.directory}")
+    elif found.files:
+        lacking = ", ".join(f"/{file}" for file in lxcfs.FILES if file not in found.files)
+        hint = "use lxcfs 4 or later; what it does not have shows the machine's size"
+        yield Finding(topic, name, "limited", needed, f"serves {found.directory}, without {lacking}", hint)
+    elif found.is_mounted:
+        hint = f"systemctl restart lxcfs, or: umount --lazy {found.directory}; lxcfs {found.directory}"
+        yield Finding(topic, name, "missing", needed, f"{found.directory} is mounted, but its daemon has died", hint)
+    elif host.programs.get("lxcfs"):
+        hint = f"systemctl start lxcfs, or: lxcfs {found.directory} &"
+        yield Finding(topic, name, "missing", needed, f"installed, but not mounted at {found.directory}", hint)
+    else:
+        hint = "apt-get install --no-install-recommends lxcfs"
+        yield Finding(topic, name, "missing", needed, "not installed", hint)
+
+
 # --- programs --------------------------------------------------------------------------------------------------------
 
 _PROGRAMS: Final = (
@@ -303,7 +328,6 @@ _PROGRAMS: Final = (
     (("debootstrap",), "for building Debian images; mmdebstrap does too", "debootstrap"),
     (("nft",), "for packet rules", "nftables"),
     (("dnsmasq",), "for addresses and names on bridges", "dnsmasq-base"),
-    (("lxcfs",), "for a /proc inside that shows the limits", "lxcfs"),
 )
 
 

@@ -1,5 +1,6 @@
 """What this host contributes to a plan: where an instance's control groups are, and what it may give away at all."""
 
+from cloison.base.errors import Unsupported
 from cloison.kernel import capabilities, cgroup_world, cgroups
 from cloison.kernel.cgroup_world import CgroupWorld, Hierarchy
 from cloison.plan.inputs import CgroupPlace, HostLimits
@@ -43,6 +44,22 @@ def _cpuset_presets(top: str) -> tuple[tuple[str, str], ...]:
 def directories(of: tuple[CgroupPlace, ...]) -> tuple[tuple[int, tuple[str, ...], str], ...]:
     """The outer directories as `kernel.cgroups` wants them."""
     return tuple((place.version, place.controllers, place.outer) for place in of)
+
+
+def proc_views(*, is_needed: bool) -> tuple[tuple[str, str], ...]:
+    """The files of lxcfs, each with the one that it stands for; none where it does not run.
+
+    Raises Unsupported where there are none, if it `is_needed`."""
+    from cloison.kernel import lxcfs
+
+    found = lxcfs.look()
+    if is_needed and not found.files:
+        state = "is mounted but does not answer" if found.is_mounted else "is not mounted"
+        raise Unsupported(
+            f"boot.proc_views=true needs lxcfs, which {state} at {found.directory}",
+            hint="apt-get install lxcfs, systemctl start lxcfs; or set boot.proc_views=auto, to do without",
+        )
+    return tuple((f"{found.directory}/{name}", f"/{name}") for name in found.files)
 
 
 def limits() -> HostLimits:

@@ -6,9 +6,10 @@ from typing import Final
 import msgspec
 
 from cloison.base.errors import Unsupported
-from cloison.kernel import cgroup_world, inventory, probe
+from cloison.kernel import cgroup_world, inventory, lxcfs, probe
 from cloison.kernel.cgroup_world import CgroupWorld
 from cloison.kernel.inventory import Space
+from cloison.kernel.lxcfs import Lxcfs
 from cloison.kernel.probe import HostFacts, Privileges
 from cloison.runtime import launcher
 
@@ -53,6 +54,7 @@ class Survey(msgspec.Struct, frozen=True):
     security_modules: str  # "lockdown,capability,yama,apparmor"
     libseccomp: str | None
     launcher: str | None
+    lxcfs: Lxcfs
 
 
 def host_facts(directory: str, *, is_fresh: bool = False) -> HostFacts:
@@ -82,6 +84,7 @@ def survey(directory: str) -> Survey:
         security_modules=inventory.setting("/sys/kernel/security/lsm") or "",
         libseccomp=_libseccomp(),
         launcher=_launcher(),
+        lxcfs=lxcfs.look(),
     )
 
 

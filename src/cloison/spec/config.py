@@ -48,11 +48,15 @@ class Security(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Boot(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How an instance begins and ends. An empty `stop_signal` is the image's own."""
+    """How an instance begins and ends. An empty `stop_signal` is the image's own.
+
+    `proc_views` is "auto", "true" or "false": whether its /proc shows its limits, which takes lxcfs on the host; "auto"
+    is where that runs."""
 
     stop_signal: str = ""
     stop_timeout_s: float = DEFAULT_STOP_TIMEOUT_S
     own_clock: bool = False
+    proc_views: str = "auto"
 
 
 class Console(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -90,6 +94,10 @@ def _project(key: str, text: str) -> str:
         raise Invalid(f"{key}={text}: {problem}", key=key, value=text) from None
 
 
+def _proc_views(key: str, text: str) -> str:
+    return text if text == "auto" else keys.flag_text(keys.flag(key, text))
+
+
 KEYS: tuple[Key, ...] = (
     *LIMIT_KEYS,
     Key(
@@ -113,6 +121,7 @@ KEYS: tuple[Key, ...] = (
     Key("boot.stop_signal", keys.signal, str, "asks the init to shut down (default: the image's own)", "SIGPWR"),
     Key("boot.stop_timeout_s", keys.duration, units.format_duration, "then it is killed", "30s"),
     Key("boot.own_clock", keys.flag, keys.flag_text, "uptime inside counts from its own start", "true"),
+    Key("boot.proc_views", _proc_views, str, "/proc shows its limits: where lxcfs runs (auto), always, never", "true"),
     Key("console.log_size_bytes", keys.size, units.exact_size, "a log rotates at this", "1M"),
     Key("env.*", keys.text_itself, str, "a variable of every process", "Europe/Paris", item=any_words, samples=("TZ",)),
     Key("init.command", keys.words, keys.words_text, "runs as pid 1", "/bin/sh"),

@@ -70,3 +70,12 @@ def test_the_specification_is_valid_json_of_the_standard() -> None:
     text = msgspec.json.encode(spec)
     assert msgspec.json.decode(text, type=Spec) == spec
     assert {"ociVersion", "process", "root", "linux"} <= set(msgspec.json.decode(text)) | {"ociVersion"}
+
+
+def test_views_of_proc_come_after_what_they_cover_and_can_only_be_read() -> None:
+    spec = under_test.specification(record(), proc_views=(("/lxcfs/proc/meminfo", "/proc/meminfo"),))
+    places = [mount.destination for mount in spec.mounts]
+    view = spec.mounts[places.index("/proc/meminfo")]
+    assert places.index("/proc/meminfo") > places.index("/proc")
+    assert (view.type, view.source) == ("bind", "/lxcfs/proc/meminfo")
+    assert {"ro", "nosuid", "nodev", "noexec"} <= set(view.options)

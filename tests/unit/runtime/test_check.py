@@ -8,6 +8,7 @@ import pytest
 from cloison.base.errors import Unsupported
 from cloison.kernel.cgroup_world import CgroupWorld, Hierarchy
 from cloison.kernel.inventory import Space
+from cloison.kernel.lxcfs import DIRECTORY, FILES, Lxcfs
 from cloison.kernel.probe import Answers, HostFacts, Privileges
 from cloison.runtime.check import CONTROLLER_OF, require_start
 from cloison.runtime.findings import Finding, findings
@@ -50,6 +51,7 @@ HOST = Survey(
     security_modules="capability,apparmor",
     libseccomp="/usr/lib/libseccomp.so.2",
     launcher="/usr/lib/cloison/launcher",
+    lxcfs=Lxcfs(DIRECTORY, is_mounted=True, files=FILES),
 )
 
 
@@ -81,6 +83,7 @@ def test_the_topics_come_in_their_order() -> None:
         "Mounts & storage",
         "Security",
         "Networking",
+        "Console",
         "Programs",
         "Ceilings",
     ]
@@ -99,6 +102,7 @@ def test_every_complaint_says_what_to_do() -> None:
         security_modules="",
         libseccomp=None,
         launcher=None,
+        lxcfs=Lxcfs(DIRECTORY, is_mounted=False),
     )
     assert [finding.name for finding in complaints(nothing) if not finding.hint or not finding.detail] == []
     assert all(finding.status != "ok" for finding in findings(nothing))
@@ -196,6 +200,25 @@ def test_nothing_goes_without_sys_admin() -> None:
 def test_a_kind_of_interface_that_is_missing_is_not_in_this_kernel() -> None:
     found = complaint(facts=without(ipvlan=errno.EOPNOTSUPP))
     assert (found.name, found.detail) == ("ipvlan", "not in this kernel")
+
+
+@pytest.mark.parametrize(
+    ("found", "is_installed", "status", "detail", "hint"),
+    [
+        (Lxcfs(DIRECTORY, is_mounted=False), False, "missing", "not installed", "apt-get install"),
+        (Lxcfs(DIRECTORY, is_mounted=False), True, "missing", "installed, but not mounted", "systemctl start lxcfs"),
+        (Lxcfs(DIRECTORY, is_mounted=True), True, "missing", "its daemon has died", "systemctl restart lxcfs"),
+        (Lxcfs(DIRECTORY, is_mounted=True, files=FILES[1:]), True, "limited", "without /proc/cpuinfo", "lxcfs 4"),
+    ],
+)
+def test_every_state_of_lxcfs_is_told_apart(
+    found: Lxcfs, *, is_installed: bool, status: str, detail: str, hint: str
+) -> None:
+    programs = {**HOST.programs, "lxcfs": "/usr/bin/lxcfs" if is_installed else None}
+    said = complaint(lxcfs=found, programs=programs)
+    assert (said.topic, said.name, said.status) == ("Console", "lxcfs", status)
+    assert detail in said.detail
+    assert hint in said.hint
 
 
 def test_a_program_that_is_missing_comes_with_its_package() -> None:

@@ -186,7 +186,8 @@ static bool
 is_turning_point(uint16_t kind)
 {
 	return kind == KIND_DETACH || kind == KIND_CLONE || kind == KIND_EXEC ||
-	       kind == KIND_MONITOR || kind == KIND_WAIT;
+	       kind == KIND_MONITOR || kind == KIND_MONITOR_OF_OLD ||
+	       kind == KIND_WAIT;
 }
 
 /* Whether a step may stand here. What is certain from here on, no handler has
@@ -220,6 +221,7 @@ check_order(struct order *seen, const struct step *step)
 		seen->executed = true;
 		return inside;
 	case KIND_MONITOR:
+	case KIND_MONITOR_OF_OLD:
 	case KIND_WAIT:
 		seen->ended = true;
 		return !inside && seen->executed;

@@ -103,6 +103,9 @@ int write_at(int dir, const char *path, const char *data);
 int child_path(const struct state *st, const char *dir, const char *name,
 	       char path[CHILD_PATH]);
 
+/* Make the null device standard input, output and error: 0 or -errno. */
+int null_streams(void);
+
 /* --- steps_exec.c -------------------------------------------------------- */
 
 /* All that the payload must not inherit; once. */

@@ -21,7 +21,16 @@ VALUES: dict[str, object] = {
     "texts": ("a", "b=c"),
     "blob": b"12345678",
 }
-OWN_PLACE = {"detach", "clone", "send_fd", "recv_fd", "exec", "monitor", "wait"}  # kinds that may not stand anywhere
+OWN_PLACE = {
+    "detach",
+    "clone",
+    "send_fd",
+    "recv_fd",
+    "exec",
+    "monitor",
+    "monitor_of_old",
+    "wait",
+}  # kinds that may not stand anywhere
 
 
 def example(kind: str) -> Step:

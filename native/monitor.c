@@ -32,9 +32,14 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define CLIENTS 64
 #define LOOK_AGAIN_MS 200	/* at a terminal that nobody has open */
+/* How long the alarm is not heard after it has been answered, and after it was
+ * for nothing. What comes meanwhile is heard afterwards. */
+#define ANSWERED_MS 1000
+#define FOR_NOTHING_MS 100
 
 struct request {
 	uint8_t op;
@@ -57,10 +62,11 @@ enum op { STATUS = 1, PIDFD, SIGNAL, WAIT, OPEN_CONSOLE, RESIZE };
 enum { RUNNING = 1, STOPPING = 2 };	/* reply.state */
 
 /* Where events come from: the place in the two arrays below. */
-enum { INIT, SIGNALS, LISTENER, CONSOLE, CLIENT, SOURCES = CLIENT + CLIENTS };
+enum { INIT, SIGNALS, LISTENER, CONSOLE, ALARM, CLIENT,
+       SOURCES = CLIENT + CLIENTS };
 
 /* The states that a source can be in; all but a client's are for ever. */
-enum source_state { RUNS, SIGNALLED, LISTENS, TERMINAL,
+enum source_state { RUNS, SIGNALLED, LISTENS, TERMINAL, RINGS,
 		    ASKS, WAITS, STREAMS, SOURCE_STATES };
 
 enum event { READABLE, WRITABLE, HANGUP, EVENTS };
@@ -81,6 +87,12 @@ static struct {
 
 /* The terminal's last user has closed it: there may be another. */
 static bool console_is_away;
+
+static struct {
+	struct state *st;
+	short event;		/* that poll(2) is to wait for */
+	int64_t deaf_until_ms;	/* 0: it is heard */
+} alarm_bell;
 
 /* --- clients ------------------------------------------------------------- */
 
@@ -226,6 +238,45 @@ on_away(UNUSED unsigned console)
 	console_is_away = true;
 }
 
+/* --- the alarm ----------------------------------------------------------- */
+
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+on_alarm(UNUSED unsigned source)
+{
+	bool rings = alarm_rings();
+
+	if (rings)
+		alarm_answer(alarm_bell.st);
+	alarm_bell.deaf_until_ms = now_ms() +
+				   (rings ? ANSWERED_MS : FOR_NOTHING_MS);
+}
+
+/* How long poll(2) may wait. */
+static int
+patience_ms(void)
+{
+	int64_t deaf, patience = console_is_away ? LOOK_AGAIN_MS : -1;
+
+	if (alarm_bell.deaf_until_ms == 0)
+		return (int)patience;
+	deaf = alarm_bell.deaf_until_ms - now_ms();
+	if (deaf <= 0) {
+		alarm_bell.deaf_until_ms = 0;
+		polls[ALARM].fd = sources[ALARM].fd;
+		return (int)patience;
+	}
+	return (int)(patience >= 0 && patience < deaf ? patience : deaf);
+}
+
 /* --- init ---------------------------------------------------------------- */
 
 static void
@@ -258,6 +309,7 @@ static reaction *const REACT[SOURCE_STATES][EVENTS] = {
 	[SIGNALLED] = { on_sigterm, NULL,     NULL },
 	[LISTENS]   = { on_connect, NULL,     NULL },
 	[TERMINAL]  = { on_output,  on_room,  on_away },
+	[RINGS]	    = { on_alarm,   NULL,     on_alarm },
 	[ASKS]	    = { on_request, NULL,     drop },
 	[WAITS]	    = { drop,	    NULL,     drop },
 	[STREAMS]   = { on_packet,  NULL,     drop },
@@ -300,6 +352,9 @@ choose_events(void)
 		polls[CONSOLE].events |= POLLOUT;
 	if (console_is_away)
 		polls[CONSOLE].fd = -1;
+	polls[ALARM].events = alarm_bell.event;
+	if (alarm_bell.deaf_until_ms != 0)
+		polls[ALARM].fd = -1;
 }
 
 static int
@@ -314,21 +369,23 @@ open_signals(void)
 }
 
 void
-monitor_watch(pid_t pid, int pidfd, int listener, int console)
+monitor_watch(struct state *st, int listener, int console, int alarm)
 {
 	int ready;
 
-	init.pid = pid;
-	begin(INIT, RUNS, pidfd);
+	init.pid = st->child;
+	begin(INIT, RUNS, st->pidfd);
 	begin(SIGNALS, SIGNALLED, open_signals());
 	begin(LISTENER, LISTENS, listener);
 	begin(CONSOLE, TERMINAL, console);
+	begin(ALARM, RINGS, alarm);
+	alarm_bell.st = st;
+	alarm_bell.event = alarm_open(alarm);
 	for (unsigned i = CLIENT; i < SOURCES; i++)
 		begin(i, ASKS, -1);
 	while (!init.ended) {
 		choose_events();
-		ready = poll(polls, SOURCES,
-			     console_is_away ? LOOK_AGAIN_MS : -1);
+		ready = poll(polls, SOURCES, patience_ms());
 		console_is_away = false;
 		for (unsigned i = 0; ready > 0 && i < SOURCES; i++)
 			if (sources[i].fd >= 0)
@@ -339,6 +396,7 @@ monitor_watch(pid_t pid, int pidfd, int listener, int console)
 	/* From here on nobody is listening: who connects is told so. */
 	if (listener >= 0)
 		drop(LISTENER);
+	alarm_close();
 }
 
 bool

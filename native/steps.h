@@ -28,7 +28,7 @@ struct blob {
 };
 
 #define MAX_SLOTS 64
-#define ARGS_MAX 7
+#define ARGS_MAX 11
 
 enum kind {
 	KIND_MKDIR = 1,
@@ -63,6 +63,8 @@ enum kind {
 	KIND_KILL_CGROUP = 32,
 	KIND_ATTACH_CGROUP = 33,
 	KIND_ATTACH_SELF = 34,
+	KIND_DEVICE_FILTER = 35,
+	KIND_WATCH_OOM = 36,
 	KIND_SEND_FD = 40,
 	KIND_RECV_FD = 41,
 	KIND_REPORT_FD = 42,
@@ -78,6 +80,7 @@ enum kind {
 	KIND_LINK_UP = 54,
 	KIND_UMASK = 55,
 	KIND_CHDIR = 56,
+	KIND_PRLIMIT = 57,
 	KIND_SETGROUPS = 60,
 	KIND_SETRESGID = 61,
 	KIND_SETRESUID = 62,
@@ -88,8 +91,9 @@ enum kind {
 	KIND_NO_NEW_PRIVS = 67,
 	KIND_LOAD_SECCOMP = 68,
 	KIND_EXEC = 70,
-	KIND_MONITOR = 71,
+	KIND_MONITOR_OF_OLD = 71,
 	KIND_WAIT = 72,
+	KIND_MONITOR = 73,
 	KIND_LIMIT
 };
 
@@ -395,6 +399,29 @@ _Static_assert(sizeof(struct arg_attach_self) == 8 * 1,
 	       "attach_self");
 int do_attach_self(const struct arg_attach_self *, struct state *);
 
+/* Let an eBPF program decide over every use of a device in a v2 cgroup and
+ * below it, in place of those that are attached there; it ends with the cgroup.
+ * `program` is an array of `struct bpf_insn`; an empty one only takes those
+ * away. */
+struct arg_device_filter {
+	const char *path;
+	const struct blob *program;
+};
+_Static_assert(sizeof(struct arg_device_filter) == 8 * 2,
+	       "device_filter");
+int do_device_filter(const struct arg_device_filter *, struct state *);
+
+/* Take hold of what tells of out-of-memory kills in a cgroup: its
+ * `memory.events` (v2), or an eventfd that the kernel rings for its
+ * `memory.oom_control` (v1). */
+struct arg_watch_oom {
+	int64_t out;
+	const char *path;
+};
+_Static_assert(sizeof(struct arg_watch_oom) == 8 * 2,
+	       "watch_oom");
+int do_watch_oom(const struct arg_watch_oom *, struct state *);
+
 /* Hand a descriptor to the launcher. */
 struct arg_send_fd {
 	int64_t fd;
@@ -529,6 +556,18 @@ _Static_assert(sizeof(struct arg_chdir) == 8 * 1,
 	       "chdir");
 int do_chdir(const struct arg_chdir *, struct state *);
 
+/* Set a resource limit of another process; one that has ended is passed
+ * over. */
+struct arg_prlimit {
+	int64_t pid;
+	int64_t resource;
+	int64_t soft;
+	int64_t hard;
+};
+_Static_assert(sizeof(struct arg_prlimit) == 8 * 4,
+	       "prlimit");
+int do_prlimit(const struct arg_prlimit *, struct state *);
+
 /* Set the supplementary groups (decimal numbers). */
 struct arg_setgroups {
 	char *const *groups;
@@ -606,10 +645,9 @@ _Static_assert(sizeof(struct arg_exec) == 8 * 3,
 	       "exec");
 int do_exec(const struct arg_exec *, struct state *);
 
-/* Stay as the keeper of the new process: own its console, write the log,
- * answer on the socket; when it has ended, run the undo steps, write the exit
- * record, and after a reboot from inside become `reboot`. */
-struct arg_monitor {
+/* What `monitor` was before it knew of alarms and samples: in the journals
+ * of what older versions have started. */
+struct arg_monitor_of_old {
 	int64_t socket;
 	int64_t console;
 	int64_t peer;
@@ -618,13 +656,37 @@ struct arg_monitor {
 	const char *record;
 	char *const *reboot;
 };
-_Static_assert(sizeof(struct arg_monitor) == 8 * 7,
-	       "monitor");
-int do_monitor(const struct arg_monitor *, struct state *);
+_Static_assert(sizeof(struct arg_monitor_of_old) == 8 * 7,
+	       "monitor_of_old");
+int do_monitor_of_old(const struct arg_monitor_of_old *, struct state *);
 
 /* Wait for the new process, report its wait status, and end. */
 struct arg_wait;
 int do_wait(const struct arg_wait *, struct state *);
+
+/* Stay as the keeper of the new process: own its console, write the log,
+ * answer on the socket; when it has ended, run the undo steps, write the exit
+ * record, and after a reboot from inside become `reboot`. `alarm` is what
+ * `watch_oom` gave: for an out-of-memory kill `on_alarm` is run, at most once a
+ * second, and not waited for. At the end, before the undo steps, the files
+ * `samples` are copied to `record`.usage, and with `netns` what the interfaces
+ * in that network namespace have counted. */
+struct arg_monitor {
+	int64_t socket;
+	int64_t console;
+	int64_t peer;
+	const char *log;
+	int64_t log_size;
+	const char *record;
+	char *const *reboot;
+	int64_t alarm;
+	char *const *on_alarm;
+	int64_t netns;
+	char *const *samples;
+};
+_Static_assert(sizeof(struct arg_monitor) == 8 * 11,
+	       "monitor");
+int do_monitor(const struct arg_monitor *, struct state *);
 
 union args {
 	uint64_t raw[ARGS_MAX];
@@ -658,6 +720,8 @@ union args {
 	struct arg_kill_cgroup kill_cgroup;
 	struct arg_attach_cgroup attach_cgroup;
 	struct arg_attach_self attach_self;
+	struct arg_device_filter device_filter;
+	struct arg_watch_oom watch_oom;
 	struct arg_send_fd send_fd;
 	struct arg_recv_fd recv_fd;
 	struct arg_report_fd report_fd;
@@ -673,6 +737,7 @@ union args {
 	struct arg_link_up link_up;
 	struct arg_umask umask;
 	struct arg_chdir chdir;
+	struct arg_prlimit prlimit;
 	struct arg_setgroups setgroups;
 	struct arg_setresgid setresgid;
 	struct arg_setresuid setresuid;
@@ -681,6 +746,7 @@ union args {
 	struct arg_ambient ambient;
 	struct arg_load_seccomp load_seccomp;
 	struct arg_exec exec;
+	struct arg_monitor_of_old monitor_of_old;
 	struct arg_monitor monitor;
 };
 
@@ -831,6 +897,14 @@ const struct kind_info KINDS[KIND_LIMIT] = {
 	[KIND_ATTACH_SELF] = { "attach_self", 1, {
 		{ "path", FIELD_TEXT },
 	} },
+	[KIND_DEVICE_FILTER] = { "device_filter", 2, {
+		{ "path", FIELD_TEXT },
+		{ "program", FIELD_BLOB },
+	} },
+	[KIND_WATCH_OOM] = { "watch_oom", 2, {
+		{ "out", FIELD_OUT },
+		{ "path", FIELD_TEXT },
+	} },
 	[KIND_SEND_FD] = { "send_fd", 1, {
 		{ "fd", FIELD_SLOT },
 	} },
@@ -888,6 +962,12 @@ const struct kind_info KINDS[KIND_LIMIT] = {
 	[KIND_CHDIR] = { "chdir", 1, {
 		{ "path", FIELD_TEXT },
 	} },
+	[KIND_PRLIMIT] = { "prlimit", 4, {
+		{ "pid", FIELD_INT },
+		{ "resource", FIELD_INT },
+		{ "soft", FIELD_HEX },
+		{ "hard", FIELD_HEX },
+	} },
 	[KIND_SETGROUPS] = { "setgroups", 1, {
 		{ "groups", FIELD_TEXTS },
 	} },
@@ -920,7 +1000,7 @@ const struct kind_info KINDS[KIND_LIMIT] = {
 		{ "argv", FIELD_TEXTS },
 		{ "env", FIELD_TEXTS },
 	} },
-	[KIND_MONITOR] = { "monitor", 7, {
+	[KIND_MONITOR_OF_OLD] = { "monitor_of_old", 7, {
 		{ "socket", FIELD_SLOT },
 		{ "console", FIELD_SLOT },
 		{ "peer", FIELD_SLOT },
@@ -930,6 +1010,19 @@ const struct kind_info KINDS[KIND_LIMIT] = {
 		{ "reboot", FIELD_TEXTS },
 	} },
 	[KIND_WAIT] = { "wait", 0, {
+	} },
+	[KIND_MONITOR] = { "monitor", 11, {
+		{ "socket", FIELD_SLOT },
+		{ "console", FIELD_SLOT },
+		{ "peer", FIELD_SLOT },
+		{ "log", FIELD_TEXT },
+		{ "log_size", FIELD_INT },
+		{ "record", FIELD_TEXT },
+		{ "reboot", FIELD_TEXTS },
+		{ "alarm", FIELD_SLOT },
+		{ "on_alarm", FIELD_TEXTS },
+		{ "netns", FIELD_SLOT },
+		{ "samples", FIELD_TEXTS },
 	} },
 };
 #endif
@@ -1003,6 +1096,10 @@ do_step(uint32_t kind, const union args *args, struct state *st)
 		return do_attach_cgroup(&args->attach_cgroup, st);
 	case KIND_ATTACH_SELF:
 		return do_attach_self(&args->attach_self, st);
+	case KIND_DEVICE_FILTER:
+		return do_device_filter(&args->device_filter, st);
+	case KIND_WATCH_OOM:
+		return do_watch_oom(&args->watch_oom, st);
 	case KIND_SEND_FD:
 		return do_send_fd(&args->send_fd, st);
 	case KIND_RECV_FD:
@@ -1033,6 +1130,8 @@ do_step(uint32_t kind, const union args *args, struct state *st)
 		return do_umask(&args->umask, st);
 	case KIND_CHDIR:
 		return do_chdir(&args->chdir, st);
+	case KIND_PRLIMIT:
+		return do_prlimit(&args->prlimit, st);
 	case KIND_SETGROUPS:
 		return do_setgroups(&args->setgroups, st);
 	case KIND_SETRESGID:
@@ -1053,10 +1152,12 @@ do_step(uint32_t kind, const union args *args, struct state *st)
 		return do_load_seccomp(&args->load_seccomp, st);
 	case KIND_EXEC:
 		return do_exec(&args->exec, st);
-	case KIND_MONITOR:
-		return do_monitor(&args->monitor, st);
+	case KIND_MONITOR_OF_OLD:
+		return do_monitor_of_old(&args->monitor_of_old, st);
 	case KIND_WAIT:
 		return do_wait(0, st);
+	case KIND_MONITOR:
+		return do_monitor(&args->monitor, st);
 	}
 	__builtin_unreachable();
 }

@@ -3,15 +3,11 @@
 
 #include "monitor.h"
 
-#include <limits.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 
 static void
 ignore_signals(const int *signals, size_t count)
@@ -35,47 +31,6 @@ do_wait(UNUSED const struct arg_wait *arg, struct state *st)
 
 /* --- the monitor's own end ----------------------------------------------- */
 
-static uint64_t
-now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
-}
-
-/* A line "name number" to a file. */
-static void
-put_line(int fd, const char *name, uint64_t value)
-{
-	char digits[NUMBER_SIZE], line[64];
-
-	if (JOIN(line, name, " ", number_text(digits, value, 10), "\n") == 0 &&
-	    write(fd, line, strlen(line)) < 0)
-		return;
-}
-
-/* The exit record, written beside and renamed. */
-static void
-write_record(const char *path, int status, uint64_t started, unsigned failed)
-{
-	static char fresh[PATH_MAX];
-	int fd;
-
-	if (*path == '\0' || JOIN(fresh, path, ".new") < 0)
-		return;
-	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC,
-		  0644);
-	if (fd < 0)
-		return;
-	put_line(fd, "status", (uint64_t)status);
-	put_line(fd, "started_ns", started);
-	put_line(fd, "ended_ns", now_ns());
-	put_line(fd, "undo_failed", failed);
-	close(fd);
-	rename(fresh, path);
-}
-
 /* reboot(2) inside a pid namespace ends its init, with SIGHUP for a restart
  * and SIGINT for a halt (pid_namespaces(7)). */
 static bool
@@ -85,31 +40,52 @@ wants_reboot(int status)
 	       !monitor_is_stopping();
 }
 
+/* What older versions knew of, with nothing in the place of the rest. */
+static void
+complete(const struct arg_monitor_of_old *old, struct arg_monitor *arg)
+{
+	static char *const NOTHING[] = { NULL };
+
+	*arg = (struct arg_monitor){
+		.socket = old->socket,
+		.console = old->console,
+		.peer = old->peer,
+		.log = old->log,
+		.log_size = old->log_size,
+		.record = old->record,
+		.reboot = old->reboot,
+		.alarm = -1,
+		.on_alarm = NOTHING,
+		.netns = -1,
+		.samples = NOTHING,
+	};
+}
+
 /* The plan once more, from the descriptor that has been open all the time: in
  * the meantime its memory was better used. */
-static const struct arg_monitor *
-load_again(struct plan *plan)
+bool
+monitor_load(struct plan *plan, struct arg_monitor *arg)
 {
+	const struct step *last;
 	size_t bad;
 
-	if (plan_load(PLAN_FD, plan, &bad) < 0 || plan->nsteps == 0 ||
-	    plan->steps[plan->nsteps - 1].kind != KIND_MONITOR)
-		return NULL;
-	return &plan->steps[plan->nsteps - 1].args.monitor;
+	if (plan_load(PLAN_FD, plan, &bad) < 0 || plan->nsteps == 0)
+		return false;
+	last = &plan->steps[plan->nsteps - 1];
+	if (last->kind == KIND_MONITOR_OF_OLD)
+		complete(&last->args.monitor_of_old, arg);
+	else
+		*arg = last->args.monitor;
+	return last->kind == KIND_MONITOR || last->kind == KIND_MONITOR_OF_OLD;
 }
 
 static _Noreturn void
 finish(struct state *st, struct plan *plan, const struct arg_monitor *arg,
        int status, uint64_t started)
 {
-	unsigned failed;
+	unsigned failed = undo_run(plan, false);
 
-	if (arg == NULL) {
-		monitor_farewell(-EBUSY, status);
-		_exit(1);
-	}
-	failed = undo_run(plan, false);
-	write_record(arg->record, status, started, failed);
+	record_exit(arg->record, status, started, failed);
 	if (failed == 0)
 		failed = undo_run(plan, true);
 	monitor_farewell(failed == 0 ? 0 : -EBUSY, status);
@@ -134,34 +110,61 @@ keep(struct state *st, int64_t slot)
 	return fd;
 }
 
-int
-do_monitor(const struct arg_monitor *arg, struct state *st)
+/* Only the numbers of `kept` are used: its texts go with the plan. */
+static _Noreturn void
+stay(struct state *st, const struct arg_monitor *kept)
 {
 	static const int IGNORED[] = { SIGHUP, SIGINT, SIGPIPE, SIGQUIT };
-	int listener = keep(st, arg->socket);
-	int console = keep(st, arg->console);
-	int peer = keep(st, arg->peer);
+	int listener = keep(st, kept->socket);
+	int console = keep(st, kept->console);
+	int peer = keep(st, kept->peer);
+	int alarm = keep(st, kept->alarm);
+	int netns = keep(st, kept->netns);
 	uint64_t started = now_ns();
+	struct arg_monitor arg;
 	struct plan plan;
+	bool loaded;
 	int status;
 
 	report_close();
 	ignore_signals(IGNORED, sizeof IGNORED / sizeof *IGNORED);
 	prctl(PR_SET_NAME, "cloison-monitor");
 	prctl(PR_SET_DUMPABLE, 0);
-	console_open(console, arg->log, arg->log_size);
+	console_open(console, kept->log, kept->log_size);
 	slots_close(st);
 	close(st->baton);
 	munmap((void *)(uintptr_t)st->progress, sizeof *st->progress);
 	plan_unload(st->plan);
 
-	monitor_watch(st->child, st->pidfd, listener, console);
-	arg = load_again(&plan);
-	if (arg != NULL && monitor_is_to_kill())
+	monitor_watch(st, listener, console, alarm);
+	loaded = monitor_load(&plan, &arg);
+	if (loaded && monitor_is_to_kill())
 		undo_kill(&plan);
 	status = reap(st);
 	console_close();
 	if (peer >= 0)
 		close(peer);
-	finish(st, &plan, arg, status, started);
+	if (!loaded) {
+		monitor_farewell(-EBUSY, status);
+		_exit(1);
+	}
+	record_usage(arg.record, arg.samples, netns);
+	if (netns >= 0)	/* it would hold the interfaces up in the undo steps */
+		close(netns);
+	finish(st, &plan, &arg, status, started);
+}
+
+int
+do_monitor(const struct arg_monitor *arg, struct state *st)
+{
+	stay(st, arg);
+}
+
+int
+do_monitor_of_old(const struct arg_monitor_of_old *old, struct state *st)
+{
+	struct arg_monitor arg;
+
+	complete(old, &arg);
+	stay(st, &arg);
 }

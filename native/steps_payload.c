@@ -48,6 +48,20 @@ do_setrlimit(const struct arg_setrlimit *arg, UNUSED struct state *st)
 	return -EPERM;
 }
 
+/* prlimit(2). The process may end at any moment: what has ended needs none. */
+int
+do_prlimit(const struct arg_prlimit *arg, UNUSED struct state *st)
+{
+	const uint64_t limit[] = { (uint64_t)arg->soft, (uint64_t)arg->hard };
+	int error;
+
+	if (arg->pid <= 0 || arg->pid > INT32_MAX)	/* 0 would be ours */
+		return -EINVAL;
+	error = outcome(syscall(SYS_prlimit64, arg->pid, arg->resource, limit,
+				NULL));
+	return error == -ESRCH ? 0 : error;
+}
+
 /* netdevice(7): for the loopback interface, which a new network namespace has
  * and nobody has brought up. */
 int

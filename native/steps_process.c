@@ -10,28 +10,34 @@
 #include <sys/personality.h>
 #include <sys/prctl.h>
 
+int
+null_streams(void)
+{
+	int null = sys_open("/dev/null", O_RDWR);
+
+	if (null < 0)
+		return null;
+	for (int fd = 0; fd <= 2; fd++)
+		if (dup2(null, fd) < 0)
+			return -errno;
+	return close(null);
+}
+
 /* The caller waits for the process it has spawned, and gets its answer from
  * the report socket: the one that ends here has nothing to say. */
 int
 do_detach(UNUSED const struct arg_detach *arg, UNUSED struct state *st)
 {
 	const struct clone_args fork = { .exit_signal = SIGCHLD };
-	int null, pid = sys_clone3(&fork);
+	int pid = sys_clone3(&fork);
 
 	if (pid < 0)
 		return pid;
 	if (pid > 0)
 		_exit(0);
-	null = sys_open("/dev/null", O_RDWR);
-	if (null < 0)
-		return null;
 	if (setsid() < 0 || chdir("/") < 0)
 		return -errno;
-	for (int fd = 0; fd <= 2; fd++)
-		if (dup2(null, fd) < 0)
-			return -errno;
-	close(null);
-	return 0;
+	return null_streams();
 }
 
 /* clone3(2): CLONE_INTO_CGROUP since Linux 5.7. No signal of ours and no

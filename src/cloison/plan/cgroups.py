@@ -88,6 +88,14 @@ def kills(places: tuple[CgroupPlace, ...]) -> tuple[Step, ...]:
     return tuple(KillCgroup(place.outer) for place in ways)
 
 
+def oom_file(places: tuple[CgroupPlace, ...]) -> str:
+    """The file that tells of out-of-memory kills (see the step `watch_oom`); empty where nobody counts memory."""
+    for place in places:
+        if "memory" in place.controllers:
+            return f"{place.outer}/{'memory.events' if place.version == 2 else 'memory.oom_control'}"
+    return ""
+
+
 def _killing(places: tuple[CgroupPlace, ...]) -> CgroupPlace | None:
     """The hierarchy through which processes are killed."""
     return max(places, key=lambda place: (place.version == 2, "freezer" in place.controllers), default=None)

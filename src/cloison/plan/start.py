@@ -3,7 +3,14 @@
 The order is the order in which it happens; `cloison explain NAME` prints it.
 """
 
-from cloison.kernel.abi import CLONE_NEWCGROUP, CLONE_NEWTIME, CLONE_NEWUSER, NAMESPACE_FLAGS, OPEN_TREE_CLONE
+from cloison.kernel.abi import (
+    CLONE_NEWCGROUP,
+    CLONE_NEWNET,
+    CLONE_NEWTIME,
+    CLONE_NEWUSER,
+    NAMESPACE_FLAGS,
+    OPEN_TREE_CLONE,
+)
 from cloison.plan import cgroups, process, rootfs
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace, HostLimits, Places, RootSource
@@ -35,6 +42,7 @@ from cloison.plan.steps import (
     Setsid,
     Unlink,
     Unshare,
+    WatchOom,
     Write,
     WriteChild,
 )
@@ -52,11 +60,13 @@ def compile_start(
     seccomp: bytes = b"",
     writable: tuple[str, ...] = (),
     reboot: tuple[str, ...] = (),
+    alarm: tuple[str, ...] = (),
 ) -> Plan:
     """The plan that starts `spec`, with a monitor as its keeper.
 
     `seccomp` is the compiled filter (empty: none), `writable` what stays so below a read-only path, `reboot` the
-    command that the monitor becomes when the instance reboots itself. Raises Invalid and Unsupported."""
+    command that the monitor becomes when the instance reboots itself, `alarm` the one that it runs when a process was
+    killed for want of memory. Raises Invalid and Unsupported."""
     rootfs.check_mounts(spec)
     build = Builder(title)
     flags = clone_flags(spec)
@@ -65,10 +75,12 @@ def compile_start(
     cgroups.leave_callers(build, places)
     cgroups.make(build, places, spec.linux.resources, _owner(spec))
     unified = cgroups.open_unified(build, places)
+    bell = _watch_oom(build, places) if alarm else NO_SLOT
     trees = rootfs.take_layers(build, root)
     binds = rootfs.take_binds(build, spec)
     socket = _listen(build, files)
     _clone(build, spec, flags, unified)
+    network = _hold_network(build, flags)
     if flags & CLONE_NEWUSER:
         userns = build.slot()
         build.host(OpenChildNs(userns, "user"))
@@ -92,7 +104,8 @@ def compile_start(
         end_with_parent=True,
     )
     build.chapter("stay as its monitor")
-    build.host(Monitor(socket, console, peer, files.log, files.log_size_bytes, files.record, reboot))
+    kept = (socket, console, peer, files.log, files.log_size_bytes, files.record, reboot)
+    build.host(Monitor(*kept, bell, alarm, network, cgroups.sampled(places)))
     # The socket stays to the end: without one, what is ending would look as if it were starting.
     return build.plan(epilogue=(Unlink(files.socket), Unlink(files.journal), Rmdir(files.run_dir)))
 
@@ -129,6 +142,26 @@ def _listen(build: Builder, files: Places) -> int:
     name = files.socket.rsplit("/", 1)[1]
     build.host(Listen(socket, run_dir, name))
     return socket
+
+
+def _watch_oom(build: Builder, places: tuple[CgroupPlace, ...]) -> int:
+    """A slot with what tells of out-of-memory kills; none where nobody counts memory. It starts without, if it must."""
+    path = cgroups.oom_file(places)
+    if not path:
+        return NO_SLOT
+    build.chapter("hear of processes that are killed for want of memory")
+    bell = build.slot()
+    build.host(WatchOom(bell, path), optional=True)
+    return bell
+
+
+def _hold_network(build: Builder, flags: int) -> int:
+    """A slot with a network of its own, whose interfaces are still to be asked for their counters at the end."""
+    if not flags & CLONE_NEWNET:
+        return NO_SLOT
+    network = build.slot()
+    build.host(OpenChildNs(network, "net"))
+    return network
 
 
 def _clone(build: Builder, spec: Spec, flags: int, unified: int) -> None:

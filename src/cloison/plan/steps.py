@@ -334,6 +334,25 @@ class AttachSelf(Step, frozen=True):
     path: Text
 
 
+class DeviceFilter(Step, frozen=True):
+    """Let an eBPF program decide over every use of a device in a v2 cgroup and below it, in place of those that are
+    attached there; it ends with the cgroup. `program` is an array of `struct bpf_insn`; an empty one only takes those
+    away."""
+
+    kind, number, source = "device_filter", 35, "bpf(2), BPF_PROG_TYPE_CGROUP_DEVICE"
+    path: Text
+    program: Blob
+
+
+class WatchOom(Step, frozen=True):
+    """Take hold of what tells of out-of-memory kills in a cgroup: its `memory.events` (v2), or an eventfd that the
+    kernel rings for its `memory.oom_control` (v1)."""
+
+    kind, number, source = "watch_oom", 36, "cgroup-v2.rst, cgroup-v1/memory.rst"
+    out: Out
+    path: Text
+
+
 # --- descriptors and terminals ---------------------------------------------------------------------------
 
 
@@ -459,6 +478,16 @@ class Chdir(Step, frozen=True):
     path: Text
 
 
+class Prlimit(Step, frozen=True):
+    """Set a resource limit of another process; one that has ended is passed over."""
+
+    kind, number, source = "prlimit", 57, "prlimit(2)"
+    pid: Int
+    resource: Int
+    soft: Hex
+    hard: Hex
+
+
 # --- credentials -----------------------------------------------------------------------------------------
 
 
@@ -537,11 +566,10 @@ class Exec(Step, frozen=True):
     env: Texts
 
 
-class Monitor(Step, frozen=True):
-    """Stay as the keeper of the new process: own its console, write the log, answer on the socket; when it has
-    ended, run the undo steps, write the exit record, and after a reboot from inside become `reboot`."""
+class MonitorOfOld(Step, frozen=True):
+    """What `monitor` was before it knew of alarms and samples: in the journals of what older versions have started."""
 
-    kind, number, source = "monitor", 71, "pidfd_open(2), poll(2)"
+    kind, number, source = "monitor_of_old", 71, "pidfd_open(2), poll(2)"
     socket: Slot
     console: Slot
     peer: Slot
@@ -555,6 +583,28 @@ class Wait(Step, frozen=True):
     """Wait for the new process, report its wait status, and end."""
 
     kind, number, source = "wait", 72, "waitid(2)"
+
+
+class Monitor(Step, frozen=True):
+    """Stay as the keeper of the new process: own its console, write the log, answer on the socket; when it has
+    ended, run the undo steps, write the exit record, and after a reboot from inside become `reboot`.
+
+    `alarm` is what `watch_oom` gave: for an out-of-memory kill `on_alarm` is run, at most once a second, and not
+    waited for. At the end, before the undo steps, the files `samples` are copied to `record`.usage, and with `netns`
+    what the interfaces in that network namespace have counted."""
+
+    kind, number, source = "monitor", 73, "pidfd_open(2), poll(2)"
+    socket: Slot
+    console: Slot
+    peer: Slot
+    log: Text
+    log_size: Int
+    record: Text
+    reboot: Texts
+    alarm: Slot
+    on_alarm: Texts
+    netns: Slot
+    samples: Texts
 
 
 def _all_kinds() -> tuple[type[Step], ...]:

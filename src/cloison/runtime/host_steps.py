@@ -1,6 +1,7 @@
 """Plans without a new process: their steps are run by the launcher, and taken back when one of them fails."""
 
 import os
+from collections.abc import Sequence
 
 from cloison.base.errors import Bug
 from cloison.plan.plan import Plan
@@ -8,11 +9,14 @@ from cloison.runtime import launcher
 from cloison.runtime.failures import failure
 
 
-def run(plan: Plan) -> None:
-    """Run a plan of host steps to its end. Raises the errors of `failures`; then it has been taken back."""
+def run(plan: Plan, inherited: Sequence[int] = ()) -> None:
+    """Run a plan of host steps to its end; `inherited` are the caller's descriptors for the plan's first slots.
+
+    The steps are of a process of their own: it may enter namespaces, and is in them when it takes a failed plan back.
+    Raises the errors of `failures`; then it has been taken back."""
     plan_fd = launcher.plan_in_memory(plan)
     try:
-        with launcher.launch(plan_fd, name=f"cloison: {plan.title}") as running:
+        with launcher.launch(plan_fd, name=f"cloison: {plan.title}", inherited=inherited) as running:
             _outcome_of_host_steps(running, plan)
     finally:
         os.close(plan_fd)

@@ -72,4 +72,5 @@ def start_plan(*settings: str, places: tuple[CgroupPlace, ...] = HYBRID, image: 
         seccomp=SECCOMP,
         writable=writable_paths(wanted.config),
         reboot=("/usr/bin/python3", "-m", "cloison", "_reboot", wanted.id),
+        alarm=("/usr/bin/python3", "-m", "cloison", "_oom", wanted.id),
     )

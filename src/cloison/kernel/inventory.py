@@ -82,6 +82,22 @@ def ceiling(name: str) -> int | None:
     return int(value) if value is not None and value.lstrip("-").isdecimal() else None
 
 
+def memory_and_swap() -> tuple[int, int]:
+    """Bytes of memory and of swap space that there are. Source: proc_meminfo(5)."""
+    fields = dict(line.split(":", 1) for line in read_text("/proc/meminfo").splitlines())
+    memory, swap = (int(fields[name].split()[0]) << 10 for name in ("MemTotal", "SwapTotal"))
+    return memory, swap
+
+
+def hugepage_sizes(directory: str = "/sys/kernel/mm/hugepages") -> tuple[int, ...]:
+    """The sizes of huge pages that this kernel can make, in bytes, smallest first. Source: vm/hugetlbpage.rst."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return ()
+    return tuple(sorted(int(name.removeprefix("hugepages-").removesuffix("kB")) << 10 for name in names))
+
+
 def space(directory: str) -> Space:
     """What is free below `directory`. Raises OSError."""
     found = os.statvfs(directory)

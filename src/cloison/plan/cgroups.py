@@ -4,16 +4,15 @@
     <top>/cloison/<id>/guest     inner: delegated; the top of the instance's cgroup namespace
     <top>/cloison/<id>/exec      v2: the commands that are run inside; belongs to the host
 
-Limits are named after what the user wants, here in the words of the OCI specification; `limit_writes` knows which
-file says so in which world. Source: Documentation/admin-guide/cgroup-v1/, cgroup-v2.rst; config-linux.md of the OCI
-runtime specification. Pure.
+`plan.limits` knows which file says what is wanted in which world, and `plan.device_filter` what may be done with
+devices. Source: Documentation/admin-guide/cgroup-v1/, cgroup-v2.rst. Pure.
 """
 
-from collections.abc import Iterator
-
 from cloison.base.errors import Unsupported
+from cloison.plan import limits
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace
+from cloison.plan.limits import Setting
 from cloison.plan.steps import (
     NO_SLOT,
     AttachSelf,
@@ -27,8 +26,6 @@ from cloison.plan.steps import (
 )
 from cloison.spec.oci import Resources
 
-UNLIMITED = -1
-DEFAULT_PERIOD_US = 100_000
 # On v2 a process may not sit beside child groups with controllers (cgroup-v2.rst, "No Internal Process Constraint"), so
 # commands have a group of their own: the host's, beside the instance's tree, where no guest can freeze or remove it.
 EXEC_LEAF = "exec"
@@ -49,30 +46,70 @@ def leave_callers(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
 def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, owner: tuple[int, int]) -> None:
     """The directories with their limits; `owner` is the uid and gid (of the host) that the inner ones belong to.
 
-    What is made last is undone first, and there every process is killed."""
-    missing = _unlimitable(places, resources)
-    if missing:
-        raise Unsupported(
-            f"this host has no {missing} control group, so that limit cannot be set",
-            hint="`cloison check` says which controllers there are",
-        )
+    What is made last is undone first, and there every process is killed. Raises Unsupported and Invalid for a limit
+    that this host's world cannot express."""
+    wanted = limits.settings(places, resources)
     killing = _killing(places)
     for place in sorted(places, key=killing.__eq__):
         build.chapter("control groups: limits outside, the instance's own tree inside")
         kill = kills(places) if place == killing else ()
-        build.host(MkdirCgroup(place.outer), undo=(*kill, RmdirCgroup(place.outer, 1)))
-        _presets(build, place, place.outer.rsplit("/", 1)[0], place.outer)
-        for path, value in limit_writes((place,), resources):
-            build.host(Write(NO_SLOT, path, value))
+        own = tuple(setting for setting in wanted if setting.place is place)
+        _make_outer(build, place, own, kill)
         if place.version == 2:
             build.host(Write(NO_SLOT, f"{place.outer}/cgroup.max.depth", str(MAX_DEPTH)))
             build.host(MkdirCgroup(f"{place.outer}/{EXEC_LEAF}"))
         build.host(MkdirCgroup(place.inner))
-        _presets(build, place, place.inner)
+        _preset(build, place, place.inner, tuple(setting for setting in own if setting.is_for_every_group))
         if owner != (0, 0) and place in _shown(places):
             delegated = _DELEGATED_V2 if place.version == 2 else _DELEGATED_V1
             for name in delegated:
                 build.host(Chown(NO_SLOT, f"{place.inner}/{name}" if name else place.inner, *owner))
+
+
+def _make_outer(build: Builder, place: CgroupPlace, own: tuple[Setting, ...], kill: tuple[Step, ...]) -> None:
+    """The outer directory, with what is handed down to it and all limits in it."""
+    parent = place.outer.rsplit("/", 1)[0]
+    build.host(MkdirCgroup(place.outer), undo=(*kill, RmdirCgroup(place.outer, 1)))
+    for step in hand_down(place, own):
+        build.host(step)
+    _preset(build, place, parent, ())
+    if place.enable:
+        build.host(Write(NO_SLOT, f"{place.outer}/cgroup.subtree_control", _plus(place.enable)))
+    _preset(build, place, place.outer, own)
+
+
+def hand_down(place: CgroupPlace, own: tuple[Setting, ...]) -> tuple[Step, ...]:
+    """What makes the files of the outer directory appear (v2): the usual controllers, and those that `own` asks for."""
+    if place.version != 2:
+        return ()
+    names = tuple(dict.fromkeys((*place.enable, *limits.controllers_of(own))))
+    above = (place.top, place.outer.rsplit("/", 1)[0]) if names else ()
+    return tuple(Write(NO_SLOT, f"{directory}/cgroup.subtree_control", _plus(names)) for directory in above)
+
+
+def _plus(names: tuple[str, ...]) -> str:
+    return " ".join(f"+{name}" for name in names)
+
+
+def _preset(build: Builder, place: CgroupPlace, directory: str, own: tuple[Setting, ...]) -> None:
+    """What a new directory needs first, but for what a limit says better; then the limits."""
+    limited = {setting.line.file for setting in own}
+    for name, value in place.presets:
+        if name not in limited:
+            build.host(Write(NO_SLOT, f"{directory}/{name}", value))
+    for setting in own:
+        build.host(Write(NO_SLOT, f"{directory}/{setting.line.file}", setting.data))
+
+
+def try_out(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources) -> None:
+    """Write every limit in groups without processes, which are gone again at once: the kernel itself is asked."""
+    wanted = limits.settings(places, resources)
+    for place in places:
+        own = tuple(setting for setting in wanted if setting.place is place)
+        if own:
+            build.chapter("limits, tried out in an empty control group")
+            _make_outer(build, place, own, ())
+            build.host(RmdirCgroup(place.outer, 1))
 
 
 def _shown(places: tuple[CgroupPlace, ...]) -> tuple[CgroupPlace, ...]:
@@ -99,17 +136,6 @@ def oom_file(places: tuple[CgroupPlace, ...]) -> str:
 def _killing(places: tuple[CgroupPlace, ...]) -> CgroupPlace | None:
     """The hierarchy through which processes are killed."""
     return max(places, key=lambda place: (place.version == 2, "freezer" in place.controllers), default=None)
-
-
-def _presets(build: Builder, place: CgroupPlace, *directories: str) -> None:
-    if place.enable:
-        words = " ".join(f"+{name}" for name in place.enable)
-        above = (place.top, *directories) if len(directories) > 1 else ()
-        for directory in above:
-            build.host(Write(NO_SLOT, f"{directory}/cgroup.subtree_control", words))
-    for directory in directories:
-        for name, value in place.presets:
-            build.host(Write(NO_SLOT, f"{directory}/{name}", value))
 
 
 def open_unified(build: Builder, places: tuple[CgroupPlace, ...]) -> int:
@@ -143,47 +169,6 @@ def freezers(places: tuple[CgroupPlace, ...]) -> tuple[tuple[str, str, str], ...
             "this host has no control group that can freeze", hint="mount a cgroup v2 tree, or the freezer of v1"
         )
     return tuple(found)
-
-
-def limit_writes(places: tuple[CgroupPlace, ...], resources: Resources) -> Iterator[tuple[str, str]]:
-    """The files of the outer directories and what is written to them, for every limit that is set."""
-    for place in places:
-        for name, value in _limits(place, resources):
-            yield f"{place.outer}/{name}", value
-
-
-def _limits(place: CgroupPlace, resources: Resources) -> Iterator[tuple[str, str]]:
-    is_v2 = place.version == 2
-    memory, cpu, pids = resources.memory, resources.cpu, resources.pids
-    if memory is not None and memory.limit is not None and "memory" in place.controllers:
-        if is_v2:
-            yield "memory.max", _v2(memory.limit)
-        else:
-            yield "memory.limit_in_bytes", str(memory.limit)
-    if cpu is not None and cpu.quota is not None and "cpu" in place.controllers:
-        period = cpu.period or DEFAULT_PERIOD_US
-        if is_v2:
-            yield "cpu.max", f"{_v2(cpu.quota)} {period}"
-        else:
-            yield "cpu.cfs_period_us", str(period)
-            yield "cpu.cfs_quota_us", str(cpu.quota)
-    if pids is not None and "pids" in place.controllers:
-        yield "pids.max", _v2(pids.limit)
-
-
-def _v2(value: int) -> str:
-    return "max" if value == UNLIMITED else str(value)
-
-
-def _unlimitable(places: tuple[CgroupPlace, ...], resources: Resources) -> str:
-    """The first controller that a limit asks for and no hierarchy offers."""
-    have = {name for place in places for name in place.controllers}
-    wanted = {
-        "memory": resources.memory is not None and resources.memory.limit is not None,
-        "cpu": resources.cpu is not None and resources.cpu.quota is not None,
-        "pids": resources.pids is not None,
-    }
-    return next((name for name, is_wanted in wanted.items() if is_wanted and name not in have), "")
 
 
 _SAMPLED_V1 = {

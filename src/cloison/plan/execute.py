@@ -1,4 +1,4 @@
-"""The plan that runs a command in a running instance, and the one that changes its limits. Pure."""
+"""The plans that run a command in a running instance, and that freeze it. Pure."""
 
 import os
 
@@ -24,7 +24,7 @@ from cloison.plan.steps import (
     Where,
     Write,
 )
-from cloison.spec.oci import Process, Resources
+from cloison.spec.oci import Process
 
 INIT = 0  # the slot of the init's pidfd, inherited
 
@@ -101,19 +101,3 @@ def compile_freeze(title: str, places: tuple[CgroupPlace, ...], *, is_frozen: bo
         return Plan(title, (Action(step, Where.HOST, "no process runs any further", (back,)),))
     steps = (Write(NO_SLOT, path, thawed) for path, _frozen, thawed in freezers)
     return Plan(title, tuple(Action(step, Where.HOST, "every process goes on") for step in steps))
-
-
-def compile_limits(title: str, places: tuple[CgroupPlace, ...], wanted: Resources, present: dict[str, str]) -> Plan:
-    """The plan that changes the limits of a running instance.
-
-    `present` holds what the files say now: what was written before a refused change is written back."""
-    actions = tuple(
-        Action(
-            Write(NO_SLOT, path, value),
-            Where.HOST,
-            "limits of the running instance",
-            (Write(NO_SLOT, path, present[path]),) if path in present else (),
-        )
-        for path, value in cgroups.limit_writes(places, wanted)
-    )
-    return Plan(title, actions)

@@ -32,7 +32,8 @@ class CgroupPlace(msgspec.Struct, frozen=True):
     namespace shows as the top. All three are absolute paths; `top` is the mount point. `presets` are files with the
     values that each new directory of this hierarchy needs first (v1 cpuset), `enable` the v2 controllers to be handed
     down. `is_caller_elsewhere`: the caller sits below `top`, and a monitor would end with it; `keepers` is the
-    directory where monitors sit, `top` itself where it is empty."""
+    directory where monitors sit, `top` itself where it is empty. `weight_file` is the file of block I/O weights that
+    this kernel offers here, if any; only who asks for a weight looks for it."""
 
     version: int
     controllers: tuple[str, ...]
@@ -43,6 +44,7 @@ class CgroupPlace(msgspec.Struct, frozen=True):
     enable: tuple[str, ...] = ()
     is_caller_elsewhere: bool = False
     keepers: str = ""
+    weight_file: str = ""
 
 
 class Places(msgspec.Struct, frozen=True):

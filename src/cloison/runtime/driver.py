@@ -37,7 +37,7 @@ from cloison.spec.driver import (
     Usage,
     Watch,
 )
-from cloison.spec.oci import CpuLimits, MemoryLimits, PidsLimits, Resources, Spec
+from cloison.spec.oci import Spec
 
 if TYPE_CHECKING:
     from cloison.runtime import relay
@@ -80,11 +80,17 @@ class ContainerDriver:
 
         rundir = self.rundir(instance_id)
         seccomp = request.spec.linux.seccomp
+        places = host.places(instance_id)
+        resources = request.spec.linux.resources
+        if resources.unified or resources.block_io is not None:
+            from cloison.runtime import limits
+
+            places = limits.with_weight_files(places, resources)
         return compile_start(
             f"start {request.name}",
             request.spec,
             root=OverlayRoot(request.root.lower, request.root.writable),
-            places=host.places(instance_id),
+            places=places,
             files=Places(
                 rundir.path, rundir.journal, rundir.socket, request.log, request.log_size_bytes, request.record
             ),
@@ -414,42 +420,31 @@ class ContainerDriver:
                 hint="connect again; `cloison logs` has all of it",
             )
 
-    def set_limits(self, instance_id: str, name: str, before: LiveLimits, after: LiveLimits) -> None:
-        """Change the limits of a running instance, all or none of them."""
-        from cloison.plan.cgroups import limit_writes
-        from cloison.plan.execute import compile_limits
-        from cloison.runtime import host_steps
+    # --- limits ------------------------------------------------------------------------------------------
 
-        self.check_limits(instance_id, after)
-        old, new = before.resources, after.resources
-        wanted = Resources(
-            memory=None if old.memory == new.memory else new.memory or MemoryLimits(-1),
-            cpu=None if old.cpu == new.cpu else new.cpu or CpuLimits(-1, 100_000),
-            pids=None if old.pids == new.pids else new.pids or PidsLimits(-1),
-        )
-        places = host.places(instance_id)
-        files = (path for path, _value in limit_writes(places, wanted))
-        present = {path: value for path in files if (value := cgroups.read(path)) is not None}
-        host_steps.run(compile_limits(f"set limits of {name}", places, wanted, present))
+    def set_limits(self, instance_id: str, name: str, before: LiveLimits, after: LiveLimits) -> None:
+        """Change the limits of a running instance, all or none of them. Raises Unsupported, Invalid, Kernel."""
+        from cloison.runtime import limits
+
+        limits.set_limits(host.places(instance_id), name, before, after)
 
     def check_limits(self, instance_id: str, wanted: LiveLimits) -> None:
-        """Raise Unsupported for what this host's control groups cannot express."""
-        found = wanted.resources
-        known = Resources(
-            memory=found.memory and MemoryLimits(found.memory.limit),
-            cpu=found.cpu and CpuLimits(found.cpu.quota, found.cpu.period),
-            pids=found.pids,
-        )
-        if LiveLimits(known) != wanted:
-            raise Unsupported("limits other than memory, cpus and processes are not in force yet")
+        """Raise Unsupported or Invalid for a limit that this host cannot express. The instance is not touched."""
+        from cloison.runtime import limits
+
+        limits.check(host.places(f"{instance_id}-{os.getpid()}"), wanted)
 
     def host_size(self) -> HostSize:
-        """What there is to be limited."""
-        raise Unsupported("what this host has is not measured yet")
+        """What there is to be limited on this host."""
+        from cloison.runtime import limits
+
+        return limits.host_size()
 
     def block_device(self, name: str) -> tuple[int, int]:
-        """The numbers of a disk, by its name or a path on it."""
-        raise Unsupported(f"the disk {name} cannot be looked up yet")
+        """The numbers of the whole disk that a device or a path is or is on. Raises Invalid."""
+        from cloison.runtime import limits
+
+        return limits.block_device(name)
 
 
 def _outcome_in_peace(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:

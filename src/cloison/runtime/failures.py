@@ -13,7 +13,18 @@ from cloison.plan.steps import Exec, Fsmount, MountSetattr, Step, Write
 from cloison.plan.text import call
 
 NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
+ENOTSUPP = 524  # the kernel's own number, which no errno.h has
 _CHECK = "`cloison check` says what this host lacks"
+CONTROLLERS = frozenset({"blkio", "cpu", "cpuset", "devices", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
+_LIMIT_ERRORS: dict[int, tuple[type[CloisonError], str]] = {
+    errno.EINVAL: (Invalid, "the kernel takes no such value there, or none beside the other limits"),
+    errno.ERANGE: (Invalid, "the value is out of the kernel's range"),
+    errno.ENODEV: (Invalid, "there is no such block device; lsblk lists them"),
+    errno.EBUSY: (Kernel, "what runs inside needs more than that now; use --next-start, or end it"),
+    errno.ENOSPC: (Kernel, "processes inside would be left without a CPU or a memory node"),
+    errno.EOPNOTSUPP: (Unsupported, _CHECK),
+    ENOTSUPP: (Unsupported, _CHECK),
+}
 
 
 class CannotExecute(Invalid):
@@ -34,6 +45,8 @@ def failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
         return Kernel(f"cannot {plan.title}: {_said(error)}")
     step = plan.actions[index].step
     problem = _failure(plan, index, error, value)
+    if isinstance(step, Write):
+        problem.facts["path"] = step.path
     problem.facts |= {"step": index, "kind": step.kind, "errno": errno.errorcode.get(error, str(error))}
     return problem
 
@@ -44,12 +57,47 @@ def _failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
         return Kernel(f"cannot {plan.title}: the new process died {_how(value)} at step {index} ({action.step.kind})")
     if isinstance(action.step, Exec):
         return _exec_failure(plan, action.step, error)
+    if isinstance(action.step, Write) and is_limit(action.step.path):
+        return _limit_failure(plan, action.step, error)
     what = f"step {index}, {call(action.step)}: {_said(error)}"
     sentence = f"cannot {plan.title}: {action.why or action.step.kind}: {what}"
     if error in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(sentence, hint="free some space, or enlarge the limit that was reached")
     kind, hint = _known(action.step, error)
     return kind(sentence, hint=hint)
+
+
+def is_limit(path: str) -> bool:
+    """Whether a path is a file of a control group's controller."""
+    return path.rsplit("/", 1)[-1].split(".", 1)[0] in CONTROLLERS and "/cgroup" in path
+
+
+def _limit_failure(plan: Plan, step: Write, error: int) -> CloisonError:
+    """A limit that the kernel does not take: a file that it does not have, or a value."""
+    file = os.path.basename(step.path)
+    version = _cgroup_version(step.path)
+    if error in NOT_FOUND:
+        return Unsupported(
+            f"cannot {plan.title}: this kernel has no {file} in its cgroup v{version}",
+            hint="do without it, or use a kernel that has it; `cloison check` says what there is",
+        )
+    said = (
+        f"cannot {plan.title}: the kernel refuses {step.data.strip()!r} in {file} (cgroup v{version}): {_said(error)}"
+    )
+    kind, hint = _LIMIT_ERRORS.get(error) or _known(step, error)
+    if error == errno.EACCES and file.startswith("cpuset."):
+        kind, hint = Invalid, "it is more than the group above it has"
+    if error == errno.EBUSY and file.startswith("memory."):
+        hint = "more is in use than the new limit, and could not be given back; choose a larger one"
+    return kind(said, hint=hint)
+
+
+def _cgroup_version(path: str) -> int:
+    """Of the hierarchy that a file is, or was, in: in v2 every group has `cgroup.controllers`, the top included."""
+    while (path := os.path.dirname(path)) != "/":
+        if os.path.exists(f"{path}/cgroup.controllers"):
+            return 2
+    return 1
 
 
 def _exec_failure(plan: Plan, step: Exec, error: int) -> CloisonError:
@@ -77,8 +125,6 @@ def _known(step: Step, error: int) -> tuple[type[CloisonError], str]:
         return Unsupported, f"the kernel has no {step.fstype} file system; " + _CHECK
     if isinstance(step, Fsmount) and step.fstype == "overlay" and error in (errno.EINVAL, errno.EPERM):
         return Unsupported, "overlayfs cannot use these directories; " + _CHECK
-    if isinstance(step, Write) and error == errno.EBUSY and "memory" in step.path:
-        return Kernel, "more is in use than the new limit, and could not be reclaimed; choose a larger one"
     if error in (errno.ENOSYS, errno.EOPNOTSUPP):
         return Unsupported, _CHECK
     if error in (errno.EPERM, errno.EACCES):

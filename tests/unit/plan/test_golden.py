@@ -7,8 +7,11 @@ import pytest
 from cloison.base.errors import Unsupported
 from cloison.engine.specification import capability_sets, capability_sets_of_a_user, resources
 from cloison.kernel.abi import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
-from cloison.plan.execute import compile_exec, compile_freeze, compile_limits
+from cloison.plan import live
+from cloison.plan.builder import Builder
+from cloison.plan.execute import compile_exec, compile_freeze
 from cloison.plan.inputs import CgroupPlace
+from cloison.plan.limits import settings
 from cloison.plan.text import explain
 from cloison.spec.oci import Process, User
 from tests.unit.plan import worlds
@@ -93,9 +96,12 @@ def test_exec_of_a_user_on_a_terminal_in_a_privileged_container(golden: Golden) 
 
 
 def test_live_limits_are_written_back_when_one_is_refused(golden: Golden) -> None:
-    wanted = resources(worlds.record("limits.memory=128M", "limits.processes=32").config)
-    present = {"/sys/fs/cgroup/memory/cloison/c0ffee000001/memory.limit_in_bytes": "268435456"}
-    assert explain(compile_limits("set limits of web", worlds.HYBRID, wanted, present)) == golden("limits-live")
+    before = settings(worlds.HYBRID, resources(worlds.record("limits.memory=256M", "limits.cpus=2").config))
+    after = settings(worlds.HYBRID, resources(worlds.record("limits.memory=128M", "limits.processes=32").config))
+    build = Builder("set the limits of web")
+    files = {"/sys/fs/cgroup/memory/cloison/c0ffee000001/memory.limit_in_bytes": "268435456"}
+    live.change(build, live.targets(before, after), files, {})
+    assert explain(build.plan()) == golden("limits-live")
 
 
 @pytest.mark.parametrize("world", ["v1", "hybrid", "v2"])

@@ -460,8 +460,10 @@ class Instance:
             cwd=cwd or "/",
             terminal=terminal,
             user=owner,
+            rlimits=spec.process.rlimits,
             capabilities=spec.process.capabilities if owner.uid == 0 else specification.capability_sets_of_a_user(),
             no_new_privileges=spec.process.no_new_privileges,
+            oom_score_adj=spec.process.oom_score_adj,
         )
         return ExecRequest(self.name, spec, process, winsize)
 

@@ -23,6 +23,7 @@ from cloison.plan.steps import (
     Wait,
     Where,
     Write,
+    WriteChild,
 )
 from cloison.spec.oci import Process
 
@@ -56,6 +57,8 @@ def compile_exec(
     if namespaces & CLONE_NEWPID:
         build.host(Setns(INIT, CLONE_NEWPID))
     build.host(Clone(0, leaf))
+    if command.oom_score_adj is not None:
+        build.host(WriteChild("oom_score_adj", str(command.oom_score_adj)))
     build.inside(SetDumpable(0))
     cgroups.attach(build, places)
     build.chapter("enter its namespaces")

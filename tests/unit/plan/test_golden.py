@@ -13,7 +13,7 @@ from cloison.plan.execute import compile_exec, compile_freeze
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.limits import settings
 from cloison.plan.text import explain
-from cloison.spec.oci import Process, User
+from cloison.spec.oci import Process, Rlimit, User
 from tests.unit.plan import worlds
 
 Golden = Callable[[str], object]
@@ -70,6 +70,14 @@ def test_exec(golden: Golden, world: str, places: tuple[CgroupPlace, ...]) -> No
         "exec in web", command, namespaces=NAMESPACES, is_privileged=False, places=places, host=worlds.ALL
     )
     assert explain(plan) == golden(f"exec-{world}")
+
+
+def test_a_command_has_the_limits_of_every_process(golden: Golden) -> None:
+    command = Process(("ps",), rlimits=(Rlimit("RLIMIT_NOFILE", 200, 300),), oom_score_adj=500)
+    plan = compile_exec(
+        "exec in web", command, namespaces=NAMESPACES, is_privileged=False, places=worlds.HYBRID, host=worlds.ALL
+    )
+    assert explain(plan) == golden("exec-limits")
 
 
 def test_exec_of_a_user_on_a_terminal_in_a_privileged_container(golden: Golden) -> None:

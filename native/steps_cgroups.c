@@ -14,6 +14,8 @@
 #define DEPTH 32	/* levels below an instance that are looked at */
 #define MKDIR_TRIES 16
 #define KILL_ROUNDS 100
+#define FREEZE_LOOKS 20
+#define FREEZE_PAUSE_NS 500000L
 
 /* A process that was killed has yet to end: the kernel needs some time to take
  * its memory down, the most where it sleeps in a device. */
@@ -167,8 +169,9 @@ remove_visited(int parent, const char *name, UNUSED int dir)
 /* Whether the round of kill_tree found a process. */
 static bool found_alive;
 
-/* SIGKILL to all that cgroup.procs lists; true where there was one. A process
- * of another pid namespace is listed as 0. */
+/* SIGKILL to all that cgroup.procs lists; true where it lists any: one that is
+ * gone by now may have forked before. A process of another pid namespace is
+ * listed as 0. */
 static bool
 kill_listed(int procs)
 {
@@ -183,8 +186,10 @@ kill_listed(int procs)
 				pid = pid * 10 + (text[i] - '0');
 				continue;
 			}
-			if (pid > 1 && pid != self && kill(pid, SIGKILL) == 0)
+			if (pid > 1 && pid != self) {
+				kill(pid, SIGKILL);
 				found = true;
+			}
 			pid = 0;
 		}
 	return found;
@@ -206,8 +211,51 @@ kill_visited(UNUSED int parent, UNUSED const char *name, int dir)
 	return 0;
 }
 
+/* In the freezer of v1, if this is it. A process that does not stand still soon
+ * sleeps in the kernel, where it does not fork either: nobody waits for it. */
+static void
+freeze(int dir)
+{
+	static const char FROZEN[] = "FROZEN";
+	const struct timespec pause = { .tv_nsec = FREEZE_PAUSE_NS };
+	char state[16] = "";
+	int fd;
+
+	if (write_at(dir, "freezer.state", FROZEN) < 0)
+		return;
+	fd = openat(dir, "freezer.state", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return;
+	for (int i = 0; i < FREEZE_LOOKS; i++) {
+		if (pread(fd, state, sizeof state, 0) <= 0 ||
+		    memcmp(state, FROZEN, sizeof FROZEN - 1) == 0)
+			break;
+		nanosleep(&pause, NULL);
+	}
+	close(fd);
+}
+
+/* Where there is no cgroup.kill: again, until none is left. One round is mostly
+ * enough; for what forks faster than it is listed, each further one first
+ * freezes them. They are thawed by kill_visited. */
+static int
+kill_in_rounds(const char *path, int dir)
+{
+	int error;
+
+	for (int round = 0; round < KILL_ROUNDS; round++) {
+		if (round > 0)
+			freeze(dir);
+		found_alive = false;
+		error = visit_tree(path, kill_visited);
+		if (error < 0 || !found_alive)
+			return error;
+	}
+	return 0;
+}
+
 /* cgroup.kill, since Linux 5.14 and in v2 only, ends a tree in which processes
- * fork at the same time in one go. Elsewhere: again, until none is left. */
+ * fork at the same time in one go. */
 static int
 kill_tree(const char *path)
 {
@@ -216,16 +264,10 @@ kill_tree(const char *path)
 	if (dir < 0)
 		return dir;
 	error = write_at(dir, "cgroup.kill", "1");
+	if (error == -ENOENT)
+		error = kill_in_rounds(path, dir);
 	close(dir);
-	if (error != -ENOENT)
-		return error;
-	for (int round = 0; round < KILL_ROUNDS; round++) {
-		found_alive = false;
-		error = visit_tree(path, kill_visited);
-		if (error < 0 || !found_alive)
-			return error;
-	}
-	return 0;
+	return error;
 }
 
 int

@@ -79,16 +79,17 @@ def test_every_step_refused_by_the_kernel_names_itself_and_leaves_nothing(
     stopped: Instance, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrong = []
-    kinds = [action.step.kind for action in stopped.explain().actions]
-    for step, kind in enumerate(kinds[:-1]):  # the last is to be the monitor, of what runs by then
+    actions = stopped.explain().actions
+    for step, action in enumerate(actions[:-1]):  # the last is to be the monitor, of what runs by then
+        kind = action.step.kind
         with monkeypatch.context() as patch:
             patch.setenv("CLOISON_FAIL_AT", str(step))
             try:
                 stopped.start()
-                wrong.append(f"{step} {kind}: it started")
+                wrong += [] if action.optional else [f"{step} {kind}: it started"]
                 stopped.stop(force=True)
             except CloisonError as problem:
-                if problem.facts.get("step") != step or problem.facts.get("errno") != "EIO":
+                if action.optional or problem.facts.get("step") != step or problem.facts.get("errno") != "EIO":
                     wrong.append(f"{step} {kind}: {problem} {problem.facts}")
         wrong += [f"{step} {kind}: {one}" for one in traces.left(root, [stopped.id])]
     assert wrong == []

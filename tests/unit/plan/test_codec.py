@@ -2,6 +2,7 @@
 
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ PLANS = [
     worlds.start_plan("security.privileged=true", places=worlds.V1),
     worlds.start_plan("boot.own_clock=true", "nics.all.type=host", places=worlds.V2),
 ]
+BEFORE_ALARMS = Path(__file__).resolve().parents[2] / "golden" / "journal-before-alarms.bin"
 _number = st.integers(-(1 << 63), (1 << 63) - 1)
 _text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 _VALUES: dict[str, st.SearchStrategy[object]] = {
@@ -110,3 +112,24 @@ def test_the_launcher_reads_a_plan_as_python_does(plan: Plan, launcher_test: Pat
 @given(st.lists(steps(), max_size=6))
 def test_any_undo_list_prints_the_same_on_both_sides(undo: list[Step]) -> None:
     assert text(encode(Plan("any", (), epilogue=tuple(undo)))).startswith("undo\n")
+
+
+# --- what older versions have written --------------------------------------------------------------------------------
+
+
+def test_a_step_has_the_number_and_the_fields_that_it_has_always_had(golden: Callable[[str], object]) -> None:
+    """Journals hold them: lines of this file may be added and never changed."""
+    lines = [
+        " ".join([f"{cls.number:3}", cls.kind, *(f"{name}:{type_}" for name, type_ in fields_of(cls))]) for cls in KINDS
+    ]
+    assert "\n".join(lines) + "\n" == golden("step-numbers")
+
+
+def test_a_journal_from_before_alarms_is_read_as_it_was_written(golden: Callable[[str], object]) -> None:
+    assert text(BEFORE_ALARMS.read_bytes()) == golden("journal-before-alarms")
+
+
+def test_the_launcher_reads_a_journal_from_before_alarms(launcher_test: Path) -> None:
+    with BEFORE_ALARMS.open("rb") as file:
+        printed = subprocess.run([launcher_test, "--print"], stdin=file, capture_output=True, text=True, check=True)
+    assert printed.stdout == text(BEFORE_ALARMS.read_bytes())

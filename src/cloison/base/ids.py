@@ -28,12 +28,12 @@ def new_id() -> str:
     return os.urandom(6).hex()
 
 
-def check_name(name: str, *, what: str = "instance") -> str:
+def check_name(name: str, *, what: str = "an instance") -> str:
     """`name`, which is to become a host name: a label of RFC 1123, in either case. Raises Invalid."""
     is_label = 1 <= len(name) <= _NAME_LENGTH and _NAME_CHARACTERS.issuperset(name)
     if not is_label or name[0] == "-" or name[-1] == "-":
         raise Invalid(
-            f'"{name}" is no name for an {what}; write 1 to {_NAME_LENGTH} letters, digits and hyphens,'
+            f'"{name}" is no name for {what}; write 1 to {_NAME_LENGTH} letters, digits and hyphens,'
             " with no hyphen first or last",
             name=name,
         )

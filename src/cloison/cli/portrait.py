@@ -18,6 +18,7 @@ def portrait(info: "Info") -> str:
         "Network": [("network", info.network), ("addresses", ", ".join(info.addresses) or "none")],
         "User ids": _ids(info),
         "Configuration": [(key, value) for key, value in info.config.items()],
+        "In force until it stops": _differing(info),
     }
     shown = [
         (f"{title}\n" if title else f"{info.name}\n") + listed(pairs) for title, pairs in sections.items() if pairs
@@ -55,6 +56,13 @@ def _processes(info: "Info") -> list[tuple[str, str]]:
 
 def _files(info: "Info") -> list[tuple[str, str]]:
     return [] if info.disk_bytes is None else [("own files", f"{format_size(info.disk_bytes)} besides the image's")]
+
+
+def _differing(info: "Info") -> list[tuple[str, str]]:
+    """What was set for the running instance alone, or for the next start alone: as it is now."""
+    live = info.config if info.live_config is None else info.live_config
+    keys = [key for key in {**live, **info.config} if live.get(key) != info.config.get(key)]
+    return [(key, live.get(key, "not set")) for key in keys]
 
 
 def _ids(info: "Info") -> list[tuple[str, str]]:

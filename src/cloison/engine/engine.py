@@ -22,6 +22,7 @@ from cloison.engine.results import Repaired
 from cloison.engine.store import Event, Store
 from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
+from cloison.spec.limits import Limits
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
@@ -73,6 +74,10 @@ class Engine:
         `config` are `key=value` assignments, `options` those of the image's template. Without a name it gets one.
         Raises Invalid, Exists, and what `images.obtain` raises; then nothing is left of it."""
         wanted = configuration.assign_all(configuration.Config(), config)
+        if wanted.limits != Limits():
+            from cloison.engine import limits
+
+            limits.check(self.driver, new_id(), wanted)
         if name:
             check_name(name)
             self._expect_free(name)

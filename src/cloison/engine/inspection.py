@@ -9,8 +9,10 @@ from cloison.base.signals import SIGNALS
 from cloison.engine.records import Record
 from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo
 from cloison.spec import config as configuration
+from cloison.spec.devices import format_entry
 from cloison.spec.driver import Exit, State, Usage
-from cloison.spec.limits import Amount, Share
+from cloison.spec.limit_keys import bounds_text
+from cloison.spec.limits import Amount, Limits
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
@@ -23,7 +25,7 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
     """One instance as it is now."""
     observed = engine.driver.observe(record.id)
     is_counted = observed.state in _COUNTED_STATES
-    config = record.config
+    config = record.in_force if is_counted else record.config
     network = configuration.network_of(config)
     directory = engine.layout.instance(record.id)
     return Info(
@@ -39,23 +41,45 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         idmap=() if config.security.privileged else (IdMapInfo(0, record.id_base, RANGE),),
         addresses=engine.driver.addresses() if network == "host" and is_counted else (),
         network=network,
-        limits=LimitInfo(
-            _bytes(engine, config.limits.memory),
-            None if config.limits.cpus is None else config.limits.cpus / 1000,
-            config.limits.processes,
-        ),
+        limits=_limit_info(engine, config.limits),
         usage=engine.driver.usage(record.id, observed) if is_counted else Usage(),
         created=timestamp(record.created_ns) or "",
         started=timestamp(record.started_ns),
-        config=dict(configuration.items(config)),
+        config=dict(configuration.items(record.config)),
         exit=_exit_info(f"{directory}/exit"),
         disk_bytes=overlay.usage_bytes(directory) if with_disk else None,
+        live_config=None if config == record.config else dict(configuration.items(config)),
     )
 
 
-def _bytes(engine: "Engine", amount: Amount | None) -> int | None:
-    """A limit of memory; a part of the host's is looked up."""
-    return amount.of(engine.driver.host_size().memory_bytes) if isinstance(amount, Share) else amount
+def _limit_info(engine: "Engine", limits: Limits) -> LimitInfo:
+    if limits == Limits():
+        return LimitInfo(None, None, None)
+    from cloison.engine.limits import sized
+
+    numbers = sized(engine.driver, limits)
+    return LimitInfo(
+        memory_bytes=_number(numbers.memory),
+        cpus=None if limits.cpus is None else limits.cpus / 1000,
+        processes=limits.processes,
+        memory_soft_bytes=_number(numbers.memory_soft),
+        swap_bytes=_number(numbers.swap),
+        hugepage_bytes={page: amount for page, amount in numbers.hugepages.items() if isinstance(amount, int)},
+        cpu_set=limits.cpu_set,
+        cpu_weight=limits.cpu_weight,
+        cpu_burst_us=limits.cpu_burst_us,
+        io_weight=limits.io_weight,
+        io=limits.io,
+        devices=tuple(format_entry(entry) for entry in limits.devices),
+        rlimits={name: bounds_text(bounds) for name, bounds in sorted(limits.rlimits.items())},
+        sysctls=limits.sysctls,
+        oom_score=limits.oom_score,
+        raw=limits.raw,
+    )
+
+
+def _number(amount: Amount | None) -> int | None:
+    return amount if isinstance(amount, int) else None
 
 
 def timestamp(time_ns: int) -> str | None:

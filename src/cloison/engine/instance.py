@@ -22,10 +22,12 @@ from cloison.engine.results import Change, ExecResult, Info
 from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
 from cloison.spec.driver import ExecRequest, Observed, RootFiles, Running, StartRequest, State, Stdio, Watch
+from cloison.spec.limits import Limits
 from cloison.spec.oci import Process, Spec, User
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
+    from cloison.engine.changing import Wanted
     from cloison.engine.engine import Engine
 
 LOCK_PATIENCE_S = 5.0
@@ -101,7 +103,12 @@ class Instance:
 
     def _start(self, watch: Watch | None = None) -> None:
         self._expect_stopped("start")
-        self._engine.driver.start(self.id, self._start_request(), watch)
+        request = self._start_request()
+        if self._record.live is not None:  # of the run before: gone before anything runs, whatever happens then
+            self._record = msgspec.structs.replace(self._record, live=None)
+            with self._engine.store.transaction() as changes:
+                records.save(changes, self._record)
+        self._engine.driver.start(self.id, request, watch)
         started = msgspec.structs.replace(self._record, started_ns=time.time_ns())
         with self._engine.store.transaction() as changes:
             records.save(changes, started)
@@ -190,20 +197,48 @@ class Instance:
 
     # --- change ------------------------------------------------------------------------------------------
 
-    def set(self, *assignments: str) -> Change:
+    def set(self, *assignments: str, scope: str = "both") -> Change:
         """Apply `key=value` assignments, all or none: to the stored configuration, and to the running instance what
-        can be changed live. Raises Invalid, Kernel."""
-        names = tuple(assignment.partition("=")[0] for assignment in assignments)
+        can be changed live. `scope` is "both", "live" (only what runs) or "next-start" (only what is stored).
+
+        Raises Invalid for what cannot be, Unsupported for what this host cannot, Kernel for what the kernel refuses
+        now, WrongState for "live" where nothing runs; then nothing has changed."""
+        from cloison.engine import changing
+
         with self._command("set"):
-            before = self._record.config
-            after = configuration.assign_all(before, assignments)
-            is_running = bool(self.observe().pid)
-            if is_running and (before.limits != after.limits):
-                old, new = specification.live_limits(before), specification.live_limits(after)
-                self._engine.driver.set_limits(self.id, self.name, old, new)
-            self._save(msgspec.structs.replace(self._record, config=after), "configured", " ".join(assignments))
-        live = tuple(name for name in names if not is_running or configuration.find(name).is_live)
-        return Change(live, tuple(name for name in names if name not in live))
+            wanted = changing.wanted(self._record, self.observe(), assignments, changing.Scope.of(scope))
+            self._check(wanted.stored, before=self._record.config)
+            note = "" if scope == "both" else f" --{scope}"
+            with self._limits_changed(wanted):
+                self._save(changing.kept(self._record, wanted), "configured", " ".join(assignments) + note)
+        return Change(wanted.at_once, wanted.later)
+
+    def _check(self, config: configuration.Config, *, before: configuration.Config) -> None:
+        """Raise Invalid or Unsupported for limits that this host cannot give, where they have changed."""
+        if (config.limits, config.nics) != (before.limits, before.nics):
+            from cloison.engine import limits
+
+            limits.check(self._engine.driver, self.id, config)
+
+    @contextlib.contextmanager
+    def _limits_changed(self, wanted: "Wanted") -> Iterator[None]:
+        """The limits of what runs are the wanted ones; those before it, when something goes wrong inside."""
+        present, live = wanted.present, wanted.live
+        if present is None or live is None or present.limits == live.limits:
+            yield
+            return
+        from cloison.engine import limits
+
+        if live.limits != wanted.stored.limits:  # which have been checked
+            self._check(live, before=present)
+        driver, before = self._engine.driver, limits.in_force(self._engine.driver, present)
+        after = specification.live_limits(limits.resolved(driver, live))
+        driver.set_limits(self.id, self.name, before, after)
+        try:
+            yield
+        except BaseException:
+            driver.set_limits(self.id, self.name, after, before)
+            raise
 
     def rename(self, new_name: str) -> None:
         """Give it another name. Raises Invalid, Exists, and WrongState while it is running."""
@@ -405,24 +440,41 @@ class Instance:
     def _log(self) -> str:
         return f"{self.directory}/console.log"
 
-    def _specification(self, proc_views: tuple[tuple[str, str], ...] = ()) -> Spec:
+    def _specification(self, record: Record, proc_views: tuple[tuple[str, str], ...] = ()) -> Spec:
         clocks = (0, 0)
-        if self._record.config.boot.own_clock:
+        if record.config.boot.own_clock:
             clocks = (time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.clock_gettime_ns(time.CLOCK_MONOTONIC))
-        return specification.specification(
-            self._record, boottime_ns=clocks[0], monotonic_ns=clocks[1], proc_views=proc_views
-        )
+        return specification.specification(record, boottime_ns=clocks[0], monotonic_ns=clocks[1], proc_views=proc_views)
 
     def _proc_views(self) -> tuple[tuple[str, str], ...]:
         """Raises Unsupported where they are insisted on, and this host has none."""
         wanted = self._record.config.boot.proc_views
         return () if wanted == "false" else self._engine.driver.proc_views(is_needed=wanted == "true")
 
+    def _to_start(self) -> Record:
+        """Its record with the limits in numbers of this host. Raises Invalid, Unsupported."""
+        config = self._record.config
+        if config.limits == Limits():
+            return self._record
+        from cloison.engine import limits
+
+        return msgspec.structs.replace(self._record, config=limits.resolved(self._engine.driver, config))
+
+    def _to_enter(self) -> Record:
+        """Its record with the configuration of what runs, and the limits that a command inside needs."""
+        self.reload()
+        config = self._record.in_force
+        if config.limits != Limits():
+            from cloison.engine import limits
+
+            config = limits.of_processes(config)
+        return msgspec.structs.replace(self._record, config=config)
+
     def _start_request(self) -> StartRequest:
         layers = overlay.layers(self._record.layers, self.directory)
         return StartRequest(
             name=self.name,
-            spec=self._specification(self._proc_views()),
+            spec=self._specification(self._to_start(), self._proc_views()),
             root=RootFiles(layers.lower, self.directory),
             log=self._log(),
             log_size_bytes=self._record.config.console.log_size_bytes,
@@ -443,7 +495,9 @@ class Instance:
     ) -> ExecRequest:
         if not argv:
             raise Invalid("no command to run", hint="write it after the name, such as: cloison exec web -- ps")
-        variables = dict(item.split("=", 1) for item in specification.environment(self._record))
+        record = self._to_enter()
+        spec = self._specification(record)
+        variables = dict(item.split("=", 1) for item in specification.environment(record))
         owner = User()
         variables |= {"HOME": "/root", "USER": "root"}
         if user:
@@ -453,7 +507,6 @@ class Instance:
         if terminal:
             variables["TERM"] = os.environ.get("TERM", "xterm")
         variables |= env or {}
-        spec = self._specification()
         process = Process(
             args=tuple(argv),
             env=tuple(f"{name}={value}" for name, value in variables.items()),

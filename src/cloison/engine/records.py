@@ -19,7 +19,9 @@ RANGES = (LAST_RANGE - FIRST_RANGE) // RANGE
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """An instance as it is stored. Times are nanoseconds since 1970, 0 is "never"."""
+    """An instance as it is stored. Times are nanoseconds since 1970, 0 is "never".
+
+    `live` is the configuration of its present or last run, where that is not `config`; a start takes `config`."""
 
     id: str
     name: str
@@ -35,6 +37,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     env: tuple[str, ...] = ()
     stop_signal: str = "SIGTERM"
     is_system: bool = True
+    live: Config | None = None
+
+    @property
+    def in_force(self) -> Config:
+        """The configuration of its present or last run."""
+        return self.live or self.config
 
 
 _encode = msgspec.json.Encoder().encode

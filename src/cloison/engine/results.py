@@ -3,14 +3,29 @@
 import msgspec
 
 from cloison.spec.driver import State, Usage
+from cloison.spec.limits import Rates
 
 
 class LimitInfo(msgspec.Struct, frozen=True):
-    """null is "no limit"."""
+    """The limits in force where it runs, else those of the next start. null, nothing and "" are "no limit"; a part of
+    the host's is told in bytes."""
 
     memory_bytes: int | None
     cpus: float | None
     processes: int | None
+    memory_soft_bytes: int | None = None
+    swap_bytes: int | None = None
+    hugepage_bytes: dict[str, int] = {}  # by the size of a page, such as "2M"
+    cpu_set: str = ""
+    cpu_weight: int | None = None
+    cpu_burst_us: int | None = None
+    io_weight: int | None = None
+    io: dict[str, Rates] = {}  # by the name of the disk that was set
+    devices: tuple[str, ...] = ()
+    rlimits: dict[str, str] = {}  # soft:hard
+    sysctls: dict[str, str] = {}
+    oom_score: int | None = None
+    raw: dict[str, str] = {}
 
 
 class IdMapInfo(msgspec.Struct, frozen=True):
@@ -31,7 +46,9 @@ class ExitInfo(msgspec.Struct, frozen=True):
 
 
 class Info(msgspec.Struct, frozen=True):
-    """One instance. Times are RFC 3339 in UTC, null where it never happened; pids are the host's, 0 for none."""
+    """One instance. Times are RFC 3339 in UTC, null where it never happened; pids are the host's, 0 for none.
+
+    `config` is what it starts with; `live_config` what is in force in what runs, where that differs, else null."""
 
     id: str
     name: str
@@ -52,6 +69,7 @@ class Info(msgspec.Struct, frozen=True):
     config: dict[str, str]
     exit: ExitInfo | None = None
     disk_bytes: int | None = None
+    live_config: dict[str, str] | None = None
 
 
 class ExecResult(msgspec.Struct, frozen=True):

@@ -141,7 +141,7 @@ def resources(config: Config) -> Resources:
         pids=None if limits.processes is None else PidsLimits(limits.processes),
         block_io=_block_io(limits.io),
         hugepage_limits=tuple(
-            HugepageLimit(_kernel_size(page_bytes(name)), _bytes(limits.hugepages[name]))
+            HugepageLimit(kernel_size(page_bytes(name)), _bytes(limits.hugepages[name]))
             for name in sorted(limits.hugepages, key=page_bytes)
         ),
         devices=tuple(_device_rule(entry) for entry in limits.devices),
@@ -233,7 +233,7 @@ def _bytes(amount: Amount) -> int:
     return amount
 
 
-def _kernel_size(size_bytes: int) -> str:
+def kernel_size(size_bytes: int) -> str:
     """As the kernel writes the size of a huge page: "2MB" (cgroup-v2.rst, "HugeTLB")."""
     return f"{units.exact_size(size_bytes)}B"
 

@@ -89,7 +89,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def _project(key: str, text: str) -> str:
     try:
-        return check_name(text, what="project")
+        return check_name(text, what="a project")
     except Invalid as problem:
         raise Invalid(f"{key}={text}: {problem}", key=key, value=text) from None
 
@@ -147,8 +147,9 @@ def find(name: str) -> Key:
     return address(name).key
 
 
-def address(name: str) -> Address:
-    """The key that `name` means, and what stands for its *. Raises Invalid."""
+def address(name: str, text: str = "") -> Address:
+    """The key that `name` means, and what stands for its *. Raises Invalid, naming `text`, which is to be its value."""
+    said = f"{name}={text}" if text else repr(name)
     name = _ALIASES.get(name, name)
     refused: Invalid | None = None
     for key in KEYS:
@@ -157,21 +158,22 @@ def address(name: str) -> Address:
         item = _star(key.name, name)
         if item:
             try:
-                item = key.item(name, item if key.item is any_words else _unquoted(item))
+                item = key.item(item if key.item is any_words else _unquoted(item))
             except Invalid as problem:
-                refused = problem
+                refused = Invalid(f"{said}: {problem}", hint=problem.hint, key=name)
                 continue
             return Address(key, item, key.name.replace("*", item))
-    raise refused or _unknown(name)
+    raise refused or _unknown(name, said)
 
 
-def _unknown(name: str) -> Invalid:
+def _unknown(name: str, said: str) -> Invalid:
     import difflib
 
     near = difflib.get_close_matches(name, [key.name for key in KEYS], n=1)
     return Invalid(
-        f"{name!r} is no configuration key" + (f"; {near[0]!r} is one" if near else ""),
+        f"{said}: there is no such key" + (f"; {near[0]!r} is one" if near else ""),
         hint="`cloison set --help` lists all keys",
+        key=name,
     )
 
 
@@ -237,7 +239,7 @@ def _with_item(present: dict[str, object], key: Key, item: str, tail: str, value
 def assign(config: Config, name: str, text: str) -> Config:
     """`config` with one key set; an empty text takes it back to its default. Raises Invalid."""
     _expect_utf8(name, text)
-    found = address(name)
+    found = address(name, text)
     value = found.key.parse(found.name, text) if text else _default(found.key)
     return _write(config, found.key, found.item, value)
 

@@ -16,14 +16,14 @@ from cloison.base.signals import signal_number
 ENDINGS = ("SIGRTMIN+3", "SIGTERM", "SIGPWR")
 
 
-def one_word(key: str, item: str) -> str:
+def one_word(item: str) -> str:
     """What may stand for the * of most keys: one name, without dots and quotes."""
     if set(item) & set(".'\""):
-        raise Invalid(f"{key!r} is no configuration key: {item!r} has to be one word, without dots and quotes", key=key)
+        raise Invalid(f"{item!r} has to be one word, without dots and quotes")
     return item
 
 
-def any_words(_key: str, item: str) -> str:
+def any_words(item: str) -> str:
     """What may stand for the * of a key that ends in it."""
     return item
 
@@ -40,7 +40,7 @@ class Key(msgspec.Struct, frozen=True):
     meaning: str
     example: str
     is_live: bool = False  # can be changed while the instance runs
-    item: Callable[[str, str], str] = one_word
+    item: Callable[[str], str] = one_word
     samples: tuple[str, ...] = ("x",)
     field: str = ""
 

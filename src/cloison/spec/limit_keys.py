@@ -8,11 +8,11 @@ import re
 
 import msgspec
 
-from cloison.base import units
+from cloison.base import cpu_lists, units
 from cloison.base.errors import Invalid
 from cloison.spec import devices, key
 from cloison.spec.key import Key, refuse
-from cloison.spec.limits import UNLIMITED_RLIMIT, Amount, Bounds, Share, cpu_list
+from cloison.spec.limits import UNLIMITED_RLIMIT, Amount, Bounds, Share
 
 MIN_MEMORY_BYTES = 1 << 20  # below this no init gets as far as its first line
 MAX_PROCESSES = 4_194_304  # PID_MAX_LIMIT of 64-bit kernels, proc(5)
@@ -65,17 +65,15 @@ def amount_text(value: Amount) -> str:
     return str(value) if isinstance(value, Share) else units.exact_size(value)
 
 
-def _page_size(name: str, item: str) -> str:
+def _page_size(item: str) -> str:
     """The size of a page in its canonical form: "2M" for "2048K" or "2MB", which is how the kernel writes it."""
     word = item[:-1] if item.endswith("B") and not item.endswith("iB") else item
     try:
-        found = units.parse_size(word, key=name)
+        found = units.parse_size(word, key="")
     except Invalid:
         found = 0
     if found < 4096 or found & (found - 1):
-        raise Invalid(
-            f"{name!r} is no configuration key: {item!r} is no size of a huge page, such as 2M or 1G", key=name
-        )
+        raise Invalid(f"{item!r} is no size of a huge page, such as 2M or 1G")
     return units.exact_size(found)
 
 
@@ -93,7 +91,7 @@ def _cpu_set(name: str, text: str) -> str:
         if int(ends[-1]) < int(ends[0]):
             refuse(name, text, f'"{part}" ends before it begins; write it as {ends[-1]}-{ends[0]}')
         found |= set(range(int(ends[0]), int(ends[-1]) + 1))
-    return cpu_list(frozenset(found))
+    return cpu_lists.write(frozenset(found))
 
 
 def _burst(name: str, text: str) -> int:
@@ -110,25 +108,21 @@ def _rate(name: str, text: str) -> int:
     return found
 
 
-def _disk(name: str, item: str) -> str:
+def _disk(item: str) -> str:
     """A disk: its name, its numbers, or a path on it."""
     if item.startswith("/"):
         return "/" + "/".join(part for part in item.split("/") if part)
     if not re.fullmatch(r"[A-Za-z0-9_.:!-]+", item, re.ASCII):
         raise Invalid(
-            f"{name!r} is no configuration key: {item!r} is no disk; write its name, its numbers or a path on it,"
-            " such as sda, 8:0 or /var/lib",
-            key=name,
+            f"{item!r} is no disk; write its name, its numbers or a path on it, such as sda, 8:0 or /var/lib",
         )
     return item
 
 
-def _rlimit_name(name: str, item: str) -> str:
+def _rlimit_name(item: str) -> str:
     word = item.lower().removeprefix("rlimit_")
     if word not in RLIMITS:
-        raise Invalid(
-            f"{name!r} is no configuration key: {item!r} is no resource limit; write one of {', '.join(RLIMITS)}"
-        )
+        raise Invalid(f"{item!r} is no resource limit; write one of {', '.join(RLIMITS)}")
     return word
 
 
@@ -160,17 +154,14 @@ def bounds_text(value: Bounds) -> str:
     return words[0] if words[0] == words[1] else ":".join(words)
 
 
-def _sysctl_name(name: str, item: str) -> str:
+def _sysctl_name(item: str) -> str:
     if item == "kernel.hostname":
-        raise Invalid(
-            f"{name!r} cannot be set: the host name inside is the instance's name", hint="cloison rename", key=name
-        )
+        raise Invalid("the host name inside is the instance's name", hint="change it with `cloison rename`")
     if not _SYSCTL_NAME.fullmatch(item) or not (item.startswith(_OWN_SYSCTLS) or item == "kernel.domainname"):
         raise Invalid(
-            f"{name!r} cannot be set: {item!r} is not an instance's own, it would change the whole host; possible are"
+            f"{item!r} is not an instance's own: it would change the whole host; possible are"
             " net.*, kernel.shm*, kernel.msg*, kernel.sem*, kernel.domainname and fs.mqueue.*",
             hint="change it on the host with sysctl(8)",
-            key=name,
         )
     return item
 
@@ -181,14 +172,13 @@ def _line(name: str, text: str) -> str:
     return text
 
 
-def _raw_name(name: str, item: str) -> str:
+def _raw_name(item: str) -> str:
     controller = item.partition(".")[0]
     if controller in _NOT_RAW:
-        raise Invalid(f"{name!r} cannot be set: {_NOT_RAW[controller]}", key=name)
+        raise Invalid(f"that is no limit: {_NOT_RAW[controller]}")
     if not _RAW_NAME.fullmatch(item):
         raise Invalid(
-            f"{name!r} cannot be set: {item!r} is no file of a control group; write its bare name, such as memory.high",
-            key=name,
+            f"{item!r} is no file of a control group; write its bare name, such as memory.high",
         )
     return item
 

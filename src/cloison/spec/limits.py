@@ -82,26 +82,6 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     raw: dict[str, str] = {}
 
 
-def cpu_numbers(cpu_set: str) -> frozenset[int]:
-    """The numbers in a list such as "0-1,3", which is in its canonical form. Source: cpuset(7), "List format"."""
-    found: set[int] = set()
-    for part in cpu_set.split(",") if cpu_set else ():
-        first, _, last = part.partition("-")
-        found |= set(range(int(first), int(last or first) + 1))
-    return frozenset(found)
-
-
-def cpu_list(numbers: frozenset[int]) -> str:
-    """The canonical list of some CPUs: "0-1,3"."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and runs[-1][-1] == number - 1:
-            runs[-1] = [runs[-1][0], number]
-        else:
-            runs.append([number])
-    return ",".join("-".join(str(end) for end in run) for run in runs)
-
-
 def page_bytes(name: str) -> int:
     """The size of a huge page by its canonical name, such as "2M"."""
     return units.parse_size(name, key="limits.hugepages")

@@ -36,7 +36,7 @@ def test_what_is_no_host_name_is_refused(name: str) -> None:
 
 def test_the_refusal_of_a_name_says_what_it_was_for() -> None:
     with pytest.raises(Invalid, match=r'^"a b" is no name for an image;'):
-        check_name("a b", what="image")
+        check_name("a b", what="an image")
 
 
 def test_an_id_inside_is_another_outside() -> None:

@@ -2,13 +2,15 @@ import json
 import os
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from cloison.cli.following import last_lines
+from cloison.cli.portrait import portrait
 from cloison.engine.results import Change
 from cloison.plan.plan import Plan
 
-from .conftest import FakeEngine, Said
+from .conftest import RUNNING, FakeEngine, Said
 
 Cloison = Callable[[str], Said]
 
@@ -71,6 +73,19 @@ def test_a_quiet_build_shows_no_progress(cloison: Cloison, engine: FakeEngine) -
 def test_durations_are_written_with_units(cloison: Cloison, engine: FakeEngine) -> None:
     cloison("stop -t 1m30s web")
     assert engine.calls == [("stop", "web", {"timeout_s": 90.0, "force": False})]
+
+
+@pytest.mark.parametrize(("option", "scope"), [("", "both"), ("--live", "live"), ("--next-start", "next-start")])
+def test_set_is_told_what_to_change(cloison: Cloison, engine: FakeEngine, option: str, scope: str) -> None:
+    assert cloison(f"set {option} web limits.memory=1G").code == 0
+    assert engine.calls == [("set", "web", "limits.memory=1G", {"scope": scope})]
+
+
+def test_set_takes_one_scope_at_once(cloison: Cloison, engine: FakeEngine) -> None:
+    said = cloison("set --live --next-start web limits.memory=1G")
+    assert said.code == 2
+    assert "--live and --next-start exclude each other" in said.err
+    assert engine.calls == []
 
 
 def test_set_says_what_waits_for_the_next_start(cloison: Cloison, engine: FakeEngine) -> None:
@@ -153,6 +168,15 @@ def test_info_shows_what_is_used_of_what_there_is(cloison: Cloison) -> None:
     shown = cloison("info web").out
     assert "  memory     12M of 256M, at most 20M so far\n" in shown
     assert "  own files  4K besides the image's\n" in shown
+
+
+def test_info_shows_what_is_in_force_besides_what_is_stored() -> None:
+    live = {"limits.memory": "1G", "limits.cpus": "2"}
+    info = msgspec.structs.replace(RUNNING, config={"limits.memory": "256M", "env.A": "1"}, live_config=live)
+    assert portrait(info).endswith(
+        "In force until it stops\n  limits.memory  1G\n  limits.cpus    2\n  env.A          not set\n"
+    )
+    assert "In force" not in portrait(RUNNING)
 
 
 def test_info_says_how_it_ended(cloison: Cloison) -> None:

@@ -556,8 +556,9 @@ _Static_assert(sizeof(struct arg_chdir) == 8 * 1,
 	       "chdir");
 int do_chdir(const struct arg_chdir *, struct state *);
 
-/* Set a resource limit of another process; one that has ended is passed
- * over. */
+/* Set a resource limit of another process, or where `pid` is 0, of the new
+ * one; one that has ended is passed over. The host's root may raise a hard
+ * limit, which root of a user namespace may not. */
 struct arg_prlimit {
 	int64_t pid;
 	int64_t resource;

@@ -48,16 +48,19 @@ do_setrlimit(const struct arg_setrlimit *arg, UNUSED struct state *st)
 	return -EPERM;
 }
 
-/* prlimit(2). The process may end at any moment: what has ended needs none. */
+/* prlimit(2), of any process or, for 0, of the new one: inside its user
+ * namespace that one could not raise a hard limit, root of the host can. The
+ * process may end at any moment: what has ended needs none. */
 int
-do_prlimit(const struct arg_prlimit *arg, UNUSED struct state *st)
+do_prlimit(const struct arg_prlimit *arg, struct state *st)
 {
 	const uint64_t limit[] = { (uint64_t)arg->soft, (uint64_t)arg->hard };
+	int64_t pid = arg->pid != 0 ? arg->pid : st->child;
 	int error;
 
-	if (arg->pid <= 0 || arg->pid > INT32_MAX)	/* 0 would be ours */
+	if (pid <= 0 || pid > INT32_MAX)	/* 0 would be ours */
 		return -EINVAL;
-	error = outcome(syscall(SYS_prlimit64, arg->pid, arg->resource, limit,
+	error = outcome(syscall(SYS_prlimit64, pid, arg->resource, limit,
 				NULL));
 	return error == -ESRCH ? 0 : error;
 }

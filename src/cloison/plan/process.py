@@ -15,16 +15,17 @@ from cloison.plan.steps import (
     LoadSeccomp,
     NoNewPrivs,
     Pdeathsig,
+    Prlimit,
     SetCtty,
     Setgroups,
     Setresgid,
     Setresuid,
-    Setrlimit,
     Umask,
 )
 from cloison.spec.oci import Process
 
 SIGKILL = 9
+NEW = 0  # the new process, for `Prlimit`
 DEFAULT_UMASK = 0o022
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -52,7 +53,7 @@ def become(
     profile that a payload can run under. A change of ids clears the parent-death signal, so it is set last."""
     build.chapter("limits of the process")
     for limit in process.rlimits:
-        build.inside(Setrlimit(_resource(limit.type), limit.soft, limit.hard), optional=True)
+        build.host(Prlimit(NEW, _resource(limit.type), limit.soft, limit.hard))
     build.chapter("credentials: capabilities, system call filter, ids")
     bounding = effective = permitted = inheritable = ambient = host_capabilities
     if process.capabilities is not None:

@@ -479,7 +479,9 @@ class Chdir(Step, frozen=True):
 
 
 class Prlimit(Step, frozen=True):
-    """Set a resource limit of another process; one that has ended is passed over."""
+    """Set a resource limit of another process, or where `pid` is 0, of the new one; one that has ended is passed over.
+
+    The host's root may raise a hard limit, which root of a user namespace may not."""
 
     kind, number, source = "prlimit", 57, "prlimit(2)"
     pid: Int

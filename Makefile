@@ -21,7 +21,7 @@ build: build/.installed ## Leave a working .venv/bin/cloison, and the tests' pro
 demo: build packages-run ## Show what cloison does
 	@demo/demo.sh
 
-test: build packages-run packages-test ## Run every test
+test: build packages-run packages-test packages-vm ## Run every test
 	@$(python) -m pytest
 
 # WORDS are those after `pytest`, such as WORDS='tests/integration/test_life.py -k freeze'.

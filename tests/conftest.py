@@ -1,6 +1,11 @@
 """What every test may ask for: the machine's abilities as markers, golden files, and the programs of build/.
 
 A marker is a question with an answer of one line. A skip names what is missing, in words that say what to do about it.
+In the guest of `make test-vm` (tools/vm) what it promises to have is never missing: there such a skip is a failure.
+
+    CLOISON_TEST_PATIENCE   a factor for every deadline of a test: a machine under emulation is slow
+    CLOISON_TEST_IMAGES     an image store with debian/12, so that none is built
+    CLOISON_TEST_PROMISED   markers that may not lead to a skip, separated by spaces
 """
 
 import functools
@@ -13,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import patience
+
 HERE = Path(__file__).resolve().parent
 BUILD = HERE.parent / "build"
 
@@ -24,6 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     if find_spec("cloison") is None:
         raise pytest.UsageError("cloison is not installed here: run `make build`, then .venv/bin/python -m pytest")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that only the guest can run are for the guest; and their limits of time are as patient as the rest."""
+    for item in items:
+        if any(item.get_closest_marker(name) for name in ONLY_IN_GUEST):
+            item.add_marker("guest")
+        limit = item.get_closest_marker("timeout")
+        if limit is not None and patience.FACTOR != 1:
+            item.add_marker(pytest.mark.timeout(patience.patient(limit.args[0])), append=False)
 
 
 # --- markers: each answers with what is missing, or nothing ----------------------------------------------------------
@@ -51,6 +68,22 @@ def missing_cgroup2() -> str:
     return "" if " - cgroup2 " in mounts else "no cgroup v2 tree is mounted"
 
 
+def missing_pure_v2() -> str:
+    from cloison.kernel import cgroup_world
+
+    kind = cgroup_world.detect().kind
+    return "" if kind == "v2" else f"cgroups are {kind} here: make test-vm has pure v2"
+
+
+def missing_systemd_host() -> str:
+    return "" if Path("/run/systemd/system").is_dir() else "systemd is not this machine's first process: make test-vm"
+
+
+def missing_quota() -> str:
+    mounts = Path("/proc/self/mountinfo").read_text()
+    return "" if "prjquota" in mounts else "nothing is mounted with project quotas: make test-vm"
+
+
 def missing_kvm() -> str:
     return "" if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm cannot be opened"
 
@@ -76,15 +109,30 @@ def missing_lxcfs() -> str:
     return "" if os.access("/dev/fuse", os.R_OK | os.W_OK) else "/dev/fuse cannot be opened"
 
 
+def missing_qemu() -> str:
+    from tools.vm import session
+
+    return session.missing_here()
+
+
 def missing_debian() -> str:
+    if os.environ.get("CLOISON_TEST_IMAGES"):
+        return missing_root()
     return missing_root() or ("" if shutil.which("mmdebstrap") else "mmdebstrap is not installed")
 
 
+# What no machine that develops cloison can be relied on to have.
+ONLY_IN_GUEST = ("needs_pure_v2", "needs_systemd_host", "needs_project_quotas")
+PROMISED = frozenset(os.environ.get("CLOISON_TEST_PROMISED", "").split())
 MISSING: dict[str, Callable[[], str]] = {
     "needs_root": missing_root,
     "needs_userns": missing_userns,
     "needs_cgroup": missing_cgroup,
     "needs_cgroup2": missing_cgroup2,
+    "needs_pure_v2": missing_pure_v2,
+    "needs_systemd_host": missing_systemd_host,
+    "needs_project_quotas": missing_quota,
+    "needs_qemu": missing_qemu,
     "needs_kvm": missing_kvm,
     "needs_loop": missing_loop,
     "needs_hugepages": missing_hugepages,
@@ -97,6 +145,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers():
         question = MISSING.get(marker.name)
         if question and (missing := question()):
+            if marker.name in PROMISED:
+                pytest.fail(f"{marker.name}: {missing}", pytrace=False)
             pytest.skip(f"{marker.name}: {missing}")
 
 

@@ -11,8 +11,15 @@ import pytest
 
 from cloison import Engine, Instance, State
 from tests.integration.conftest import entered, init_of, inside, installation
+from tests.patience import patient
 
-pytestmark = [pytest.mark.debian, pytest.mark.needs_root, pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.debian,
+    pytest.mark.guest,
+    pytest.mark.needs_root,
+    pytest.mark.slow,
+    pytest.mark.timeout(300),
+]
 BOOT_S = 60
 
 SERVICE = """\
@@ -27,7 +34,11 @@ WantedBy=multi-user.target
 
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    with installation(tmp_path_factory.mktemp("debian")) as engine:
+    root = tmp_path_factory.mktemp("debian")
+    if store := os.environ.get("CLOISON_TEST_IMAGES"):
+        (root / "lib").mkdir()
+        (root / "lib" / "images").symlink_to(store)
+    with installation(root) as engine:
         yield engine
 
 
@@ -47,7 +58,7 @@ def booted(instance: Instance) -> bool:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = BOOT_S) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not is_so():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.05)
@@ -136,7 +147,7 @@ def test_reboot_inside_restarts_it(debian: Instance) -> None:
 
 
 def test_stop_shuts_it_down_in_order(debian: Instance) -> None:
-    debian.stop(timeout_s=30)
+    debian.stop(timeout_s=patient(30))
     assert debian.state is State.STOPPED
     assert b"Reached target" in debian.logs() or b"Stopped" in debian.logs()
     found = debian.info().exit
@@ -148,7 +159,7 @@ def test_stop_shuts_it_down_in_order(debian: Instance) -> None:
 
 def test_poweroff_inside_stops_it(debian: Instance) -> None:
     debian.exec(["systemctl", "poweroff"])
-    assert debian.wait(30)
+    assert debian.wait(patient(30))
     assert debian.state is State.STOPPED
     debian.start()
     wait_until(lambda: booted(debian))

@@ -18,7 +18,7 @@ from cloison import CloisonError, Instance, Invalid, WrongState
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, init_of
 
-pytestmark = pytest.mark.needs_root
+pytestmark = [pytest.mark.guest, pytest.mark.needs_root]
 PROGRAM = Path(sys.executable).with_name("cloison")
 MANY = 50 << 20
 
@@ -273,10 +273,11 @@ def test_a_changed_size_is_passed_on(quick: Instance, root: Path, terminals: lis
 def test_without_a_terminal_of_its_own_it_gets_none_of_the_hosts(
     quick: Instance, root: Path, terminals: list[Terminal]
 ) -> None:
-    script = "tty; ls -l /proc/self/fd >&2; cat"
+    script = "tty; ls -l /proc/self/fd >&2; echo ready >&2; cat"
     terminal = Terminal(root, "exec", "-T", "quick", "--", "sh", "-c", script)
     terminals.append(terminal)
-    said = terminal.expect(b"pipe:")
+    said = terminal.expect(b"ready\r\n")
+    assert b"pipe:" in said
     assert b"not a tty" in said
     assert b"/dev/pts" not in said
     terminal.type(b"line\r")

@@ -69,6 +69,7 @@ def test_the_launcher_killed_before_every_step(stopped: Instance, fault: Callabl
 
 
 @pytest.mark.slow
+@pytest.mark.guest
 def test_the_launcher_killed_after_every_step(stopped: Instance, fault: Callable[..., list[str]]) -> None:
     last = place_of(stopped, "exec")  # nobody returns from there, nor from being the monitor
     assert [one for step in range(last) for one in fault("CLOISON_KILL_AFTER", step)] == []
@@ -100,6 +101,7 @@ def undo_steps(stopped: Instance) -> int:
     return len(list(stopped.explain().undo()))
 
 
+@pytest.mark.guest
 def test_the_monitor_killed_in_every_undo_step(
     stopped: Instance, engine: Engine, root: Path, undo_steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +118,7 @@ def test_the_monitor_killed_in_every_undo_step(
     assert wrong == []
 
 
+@pytest.mark.guest
 def test_the_monitor_killed_while_it_keeps_takes_the_container_with_it(
     quick: Instance, engine: Engine, root: Path
 ) -> None:
@@ -128,6 +131,7 @@ def test_the_monitor_killed_while_it_keeps_takes_the_container_with_it(
     quick.start()
 
 
+@pytest.mark.guest
 def test_the_next_command_repairs_by_itself(quick: Instance) -> None:
     os.kill(quick.observe().monitor_pid, signal.SIGKILL)
     wait_until(lambda: quick.state is State.STUCK)
@@ -142,6 +146,7 @@ def test_a_stop_of_what_lost_its_monitor_takes_it_back(quick: Instance, root: Pa
     assert traces.left(root, [quick.id]) == []
 
 
+@pytest.mark.guest
 def test_a_monitor_that_is_asked_to_end_ends_in_order(quick: Instance, root: Path) -> None:
     os.kill(quick.observe().monitor_pid, signal.SIGTERM)
     assert quick.wait(20)
@@ -242,6 +247,7 @@ def test_a_journal_that_was_cut_off_is_no_obstacle(stopped: Instance, engine: En
     stopped.start()
 
 
+@pytest.mark.guest
 def test_one_that_cannot_be_repaired_now_does_not_keep_the_others_from_it(
     quick: Instance, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from cloison import Engine, Instance, State, WrongState
 from tests.integration import traces
 from tests.integration.conftest import Launch, init_of
 
-pytestmark = pytest.mark.needs_root
+pytestmark = [pytest.mark.guest, pytest.mark.needs_root]
 
 
 @pytest.fixture

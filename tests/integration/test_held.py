@@ -11,7 +11,7 @@ from cloison import Engine, Instance, State
 from tests.integration import traces
 from tests.integration.conftest import QUICK, Launch
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
 GUESTS_OWN = """
 mount -t cgroup -o freezer none /mnt && mkdir /mnt/own
 sleep 500 >/dev/null 2>&1 </dev/null &

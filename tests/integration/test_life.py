@@ -14,7 +14,7 @@ from cloison import Engine, Exists, Instance, Invalid, NotFound, State, WrongSta
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, QUICK, Launch, init_of
 
-pytestmark = pytest.mark.needs_root
+pytestmark = [pytest.mark.guest, pytest.mark.needs_root]
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:

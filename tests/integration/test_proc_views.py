@@ -13,7 +13,7 @@ from cloison.base.errors import Unsupported
 from tests.integration import traces
 from tests.integration.conftest import Launch, init_of, inside
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup, pytest.mark.needs_lxcfs]
+pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup, pytest.mark.needs_lxcfs]
 
 VIEWS = ("cpuinfo", "diskstats", "loadavg", "meminfo", "stat", "swaps", "uptime")
 

@@ -1,41 +1,31 @@
 """The guest's disk: Debian 12 with what cloison and its tests need, built once and kept outside the checkout.
 
-    <cache>/<key>/disk.img    ext4 with the root file system, sparse
-    <cache>/<key>/vmlinuz     the package's own kernel
-    <cache>/<key>/initrd.img  and its initial RAM disk
-    <cache>/<key>/requirements.txt   the Python packages, as pip has chosen them
+    base-<key>/disk.img          ext4 with the root file system, sparse
+    base-<key>/vmlinuz           the package's own kernel
+    base-<key>/initrd.img        and its initial RAM disk
+    base-<key>/requirements.txt  the Python packages, as pip has chosen them
 
-The key is a hash of everything that goes in: this file, the files of `root/` and the names of the Python packages. So
-another checkout with the same recipe finds the image, and a changed recipe builds its own. `<cache>/lock` is held while
-one is built; it is made in a directory beside and renamed. Images that nobody has used for a month are removed then.
-
-The cache is $CLOISON_VM_CACHE, else /var/cache/cloison/vm.
+The key is a hash of everything that goes in: this file, the files of `root/` and the names of the Python packages.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
-import subprocess
 import sys
-import tempfile
-import time
 import tomllib
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from cloison.images.templates.debian_tools import apt_settings
+from tools.vm import cache
 
 HERE: Final = Path(__file__).resolve().parent
 CHECKOUT: Final = HERE.parent.parent
 SUITE: Final = "bookworm"
 PYTHON: Final = "3.11"  # what this suite calls python3
 DISK_BYTES: Final = 6 << 30  # sparse: some 700 MiB are written
-UNUSED_S: Final = 30 * 86400
 
 # What a machine is, what cloison runs with, what its tests call, and what those of later parts will: interfaces and
 # packet rules, quotas and the file systems that have them.
@@ -74,32 +64,18 @@ class Base(msgspec.Struct, frozen=True):
     initrd: Path
 
 
-class Failed(Exception):
-    """A program that builds the image failed; the text is what it said."""
-
-
-def cache() -> Path:
-    """Where images are kept."""
-    return Path(os.environ.get("CLOISON_VM_CACHE") or "/var/cache/cloison/vm")
-
-
 def obtain() -> Base:
-    """The image of the present recipe, built now where it is missing: as root, some two minutes. Raises Failed."""
-    place = cache() / key()
-    if not place.is_dir():
-        cache().mkdir(parents=True, exist_ok=True)
-        with _alone(cache() / "lock"):
-            if not place.is_dir():
-                _forget_unused()
-                _build(place)
-    os.utime(place)
+    """The image of the present recipe, built now where it is missing: as root, about a minute. Raises Failed."""
+    place = cache.obtain(f"base-{key()}", _build)
     return Base(place / "disk.img", place / "vmlinuz", place / "initrd.img")
 
 
 def key() -> str:
     """Sixteen hexadecimal digits: the same recipe has the same key wherever the checkout is."""
     hashed = hashlib.sha256()
-    for path in sorted([HERE / "base.py", *(path for path in (HERE / "root").rglob("*") if path.is_file())]):
+    for path in sorted(
+        [HERE / "base.py", HERE / "cache.py", *(path for path in (HERE / "root").rglob("*") if path.is_file())]
+    ):
         hashed.update(f"{path.relative_to(HERE)} {path.stat().st_mode & 0o111} ".encode())
         hashed.update(hashlib.sha256(path.read_bytes()).digest())
     hashed.update("\n".join(requirements()).encode())
@@ -114,36 +90,15 @@ def requirements() -> list[str]:
     return [*project["dependencies"], *(line for line in development if line.split()[0] in DEVELOPMENT)]
 
 
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _forget_unused() -> None:
-    """Called with the lock, so whatever a build has left unfinished is nobody's."""
-    for path in cache().iterdir():
-        is_old = path.is_dir() and time.time() - path.stat().st_mtime > UNUSED_S
-        if is_old or path.name.startswith("new-"):
-            shutil.rmtree(path)
-
-
-def _build(place: Path) -> None:
-    print("cloison: building the guest of make test-vm, once", file=sys.stderr, flush=True)
-    new = Path(tempfile.mkdtemp(prefix="new-", dir=place.parent))
-    try:
-        root = new / "root"
-        _bootstrap(root, new / "apt.conf")
-        _add_python(root, new / "requirements.txt")
-        _settle(root)
-        _take_kernel(root, new)
-        _make_disk(root, new / "disk.img")
-        shutil.rmtree(root)
-        new.chmod(0o755)
-        new.rename(place)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+def _build(new: Path) -> None:
+    root = new / "root"
+    _bootstrap(root, new / "apt.conf")
+    _add_python(root, new / "requirements.txt")
+    _settle(root)
+    _take_kernel(root, new)
+    # Quotas of projects are a feature that cannot be turned on while it is mounted.
+    cache.make_disk(root, new / "disk.img", "guest", DISK_BYTES, "quota,project,^has_journal", "quotatype=prjquota")
+    shutil.rmtree(root)
 
 
 def _bootstrap(root: Path, conf: Path) -> None:
@@ -151,7 +106,7 @@ def _bootstrap(root: Path, conf: Path) -> None:
     excluded = [f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED]
     include = f"--include={','.join(PACKAGES)}"
     options = ["--quiet", "--mode=root", "--format=directory", "--variant=minbase", "--dpkgopt=force-unsafe-io"]
-    _run(["mmdebstrap", *options, *excluded, f"--aptopt={conf}", include, SUITE, str(root)])
+    cache.run(["mmdebstrap", *options, *excluded, f"--aptopt={conf}", include, SUITE, str(root)])
     conf.unlink()
 
 
@@ -165,21 +120,20 @@ def _add_python(root: Path, chosen: Path) -> None:
         "--platform=manylinux2014_x86_64",
     ]
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    _run([*pip, *wheels, f"--target={target}", *requirements()])
+    cache.run([*pip, *wheels, f"--target={target}", *requirements()])
     shutil.rmtree(target / "bin", ignore_errors=True)
-    _run(["chroot", str(root), "python3", "-m", "compileall", "-q", f"/{target.relative_to(root)}"])
+    cache.run(["chroot", str(root), "python3", "-m", "compileall", "-q", f"/{target.relative_to(root)}"])
     found = sorted(path.stem for path in target.glob("*.dist-info"))
     chosen.write_text("".join(f"{name}\n" for name in found))
 
 
 def _settle(root: Path) -> None:
     """What makes a root file system a machine that boots quickly, alone, and runs tests."""
-    _run(["cp", "--recursive", "--no-target-directory", str(HERE / "root"), str(root)])
-    _run(["chroot", str(root), "update-initramfs", "-u", "-k", "all"])
-    _run(["chroot", str(root), "systemctl", "--quiet", "enable", "cloison-tests.service"])
-    _run(["chroot", str(root), "systemctl", "--quiet", "mask", *DISABLED])
+    cache.run(["cp", "--recursive", "--no-target-directory", str(HERE / "root"), str(root)])
+    cache.run(["chroot", str(root), "update-initramfs", "-u", "-k", "all"])
+    cache.run(["chroot", str(root), "systemctl", "--quiet", "enable", "cloison-tests.service"])
+    cache.run(["chroot", str(root), "systemctl", "--quiet", "mask", *DISABLED])
     (root / "etc/hostname").write_text("guest\n")
-    (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/machine-id").write_text("0123456789abcdef0123456789abcdef\n")
     shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
 
@@ -187,19 +141,3 @@ def _settle(root: Path) -> None:
 def _take_kernel(root: Path, new: Path) -> None:
     for name in ("vmlinuz", "initrd.img"):
         shutil.copy(root / os.readlink(root / name), new / name)  # a link to the installed version
-
-
-def _make_disk(root: Path, disk: Path) -> None:
-    """With the features that project quotas need: they cannot be turned on while it is mounted."""
-    with open(disk, "wb") as file:
-        file.truncate(DISK_BYTES)
-    features = ["-O", "quota,project,^has_journal", "-E", "quotatype=prjquota,lazy_itable_init=1", "-m", "0"]
-    _run(["mke2fs", "-q", "-F", "-t", "ext4", *features, "-L", "guest", "-d", str(root), str(disk)])
-
-
-def _run(command: Sequence[str]) -> None:
-    said = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    if said.returncode:
-        raise Failed(f"{' '.join(command)}\n{said.stdout}")

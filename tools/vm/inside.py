@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 RUN = Path(".run.json")
+IMAGES = Path("/images")
 REPORT = Path("/tmp/junit.xml")
 
 
@@ -20,14 +21,28 @@ def main() -> int:
     run = json.loads(RUN.read_bytes())
     began = time.clock_gettime(time.CLOCK_BOOTTIME)
     print(f"guest: Linux {os.uname().release}, systemd up after {began:.1f} s", flush=True)
+    IMAGES.mkdir(exist_ok=True)
+    subprocess.run(["mount", "LABEL=images", str(IMAGES)], check=True)
     subprocess.run([sys.executable, "-m", "compileall", "-q", "/usr/local/lib"], stdout=subprocess.DEVNULL)
     environment = {
         **os.environ,
         "HOME": "/root",
         "LC_ALL": "C.UTF-8",
+        "CLOISON_TEST_IMAGES": str(IMAGES),
         "CLOISON_TEST_PATIENCE": str(run["patience"]),
+        "CLOISON_TEST_PROMISED": " ".join(run["promised"]),
     }
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={REPORT}", *run["words"]]
+    timeout = f"--timeout={120 * run['patience']}"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:cacheprovider",
+        timeout,
+        f"--junit-xml={REPORT}",
+        *run["words"],
+    ]
     code = subprocess.run(command, env=environment).returncode
     report = REPORT.read_text(errors="replace") if REPORT.exists() else ""
     journal = subprocess.run(

@@ -1,7 +1,7 @@
 """The guest as a process: QEMU without KVM, which works wherever a program does.
 
-Its disk is the cached image, with everything that is written kept aside and thrown away. What goes in is one archive
-(`tools/vm/tree.py`), as a second disk; what comes out are three files:
+Its disks are cached images, with everything that is written kept aside and thrown away, and one archive, which a run
+packs anew. What comes out are three files:
 
     console    what the kernel and systemd say
     log        what the tests say, while they run
@@ -28,6 +28,14 @@ POLL_S: Final = 0.2
 SHOWN_LINES: Final = 40
 
 
+class Disks(msgspec.Struct, frozen=True):
+    """What QEMU is given; nothing of it is ever written to."""
+
+    base: Base
+    tree: Path  # an archive of `tools/vm/tree.py`
+    images: Path  # an ext4 of `tools/vm/images.py`
+
+
 class Results(msgspec.Struct, frozen=True):
     """What the guest sends at the end: pytest's exit code, its report, and the guest's own journal."""
 
@@ -41,14 +49,14 @@ class Hung(Exception):
     """The guest did not do what it should within its time, or ended without results; the text is for people."""
 
 
-def run(base: Base, archive: Path, place: Path, *, deadline_s: float, hear: Callable[[str], None]) -> Results:
+def run(disks: Disks, place: Path, *, deadline_s: float, hear: Callable[[str], None]) -> Results:
     """Boot, wait until the guest has turned itself off, and say what it found. `hear` gets its log as it grows.
 
     The three files are left in `place`. Raises Hung."""
     console, log, results = place / "console", place / "log", place / "results"
     for path in (console, log, results):
         path.write_bytes(b"")
-    with _started(_command(base, archive, console, log, results), place / "qemu") as qemu:
+    with _started(_command(disks, console, log, results), place / "qemu") as qemu:
         _follow(qemu, log, console, deadline_s, hear)
     said = results.read_bytes()
     if not said.endswith(b"\n"):
@@ -89,16 +97,18 @@ def _started(command: list[str], said: Path) -> Iterator[subprocess.Popen[bytes]
         qemu.wait()
 
 
-def _command(base: Base, archive: Path, console: Path, log: Path, results: Path) -> list[str]:
+def _command(disks: Disks, console: Path, log: Path, results: Path) -> list[str]:
     kernel_line = "root=LABEL=guest rw console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=error"
     return [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"),
         *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),
         *("-smp", str(PROCESSORS), "-m", MEMORY),
-        *("-kernel", str(base.kernel), "-initrd", str(base.initrd), "-append", kernel_line),
-        *("-drive", f"file={base.disk},format=raw,if=none,id=disk,snapshot=on,cache=unsafe"),
+        *("-kernel", str(disks.base.kernel), "-initrd", str(disks.base.initrd), "-append", kernel_line),
+        *("-drive", f"file={disks.base.disk},format=raw,if=none,id=disk,snapshot=on,cache=unsafe"),
         *("-device", "virtio-blk-pci,drive=disk"),
-        *("-drive", f"file={archive},format=raw,if=none,id=tree,readonly=on"),
+        *("-drive", f"file={disks.images},format=raw,if=none,id=images,snapshot=on,cache=unsafe"),
+        *("-device", "virtio-blk-pci,drive=images,serial=images"),
+        *("-drive", f"file={disks.tree},format=raw,if=none,id=tree,readonly=on"),
         *("-device", "virtio-blk-pci,drive=tree,serial=tree"),
         *("-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng"),
         *("-serial", f"file:{console}"),

@@ -25,10 +25,12 @@ COMMAND: Final = b"#!/usr/bin/python3\nimport sys\nfrom cloison.cli.main import 
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What the guest does: `words` are those after `pytest`; deadlines of its tests are multiplied by `patience`."""
+    """What the guest does: `words` are those after `pytest`; deadlines of its tests are multiplied by `patience`; no
+    test may be skipped for want of what a `promised` marker asks for."""
 
     words: tuple[str, ...]
     patience: float
+    promised: tuple[str, ...]
 
 
 def pack(archive: Path, run: Run) -> None:

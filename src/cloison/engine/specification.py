@@ -67,6 +67,21 @@ WRITABLE = ("/proc/sys/net",)  # where the network is the instance's own: its in
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DOMAINNAME = "kernel.domainname"
 MIN_SHARES, MAX_SHARES = 2, 262_144  # kernel/sched/sched.h
+# An unprivileged container can make no device nodes. A privileged one may make all, and use those that harm nobody: not
+# the disks of the host, its memory, its kernel's log, its terminals (5:1 is the console of the host).
+PRIVILEGED_DEVICES = (
+    DeviceRule(allow=False),
+    DeviceRule(True, "c", access="m"),
+    DeviceRule(True, "b", access="m"),
+    DeviceRule(True, "c", 1, 3),  # null
+    DeviceRule(True, "c", 1, 5),  # zero
+    DeviceRule(True, "c", 1, 7),  # full
+    DeviceRule(True, "c", 1, 8),  # random
+    DeviceRule(True, "c", 1, 9),  # urandom
+    DeviceRule(True, "c", 5, 0),  # tty
+    DeviceRule(True, "c", 5, 2),  # ptmx
+    DeviceRule(True, "c", 136),  # the terminals of a devpts, which open only through it
+)
 _INERT = ("nosuid", "nodev", "noexec")
 
 
@@ -144,9 +159,16 @@ def resources(config: Config) -> Resources:
             HugepageLimit(kernel_size(page_bytes(name)), _bytes(limits.hugepages[name]))
             for name in sorted(limits.hugepages, key=page_bytes)
         ),
-        devices=tuple(_device_rule(entry) for entry in limits.devices),
+        devices=device_rules(config),
         unified=unified,
     )
+
+
+def device_rules(config: Config) -> tuple[DeviceRule, ...]:
+    """What may be done with devices. The configured list follows the one that every privileged container has; `deny a`
+    or `allow a` in it begins anew."""
+    usual = PRIVILEGED_DEVICES if config.security.privileged else ()
+    return (*usual, *(_device_rule(entry) for entry in config.limits.devices))
 
 
 def live_limits(config: Config) -> LiveLimits:

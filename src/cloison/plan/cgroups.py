@@ -9,7 +9,7 @@ devices. Source: Documentation/admin-guide/cgroup-v1/, cgroup-v2.rst. Pure.
 """
 
 from cloison.base.errors import Unsupported
-from cloison.plan import limits
+from cloison.plan import device_filter, limits
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.limits import Setting
@@ -29,6 +29,7 @@ from cloison.spec.oci import Resources
 # On v2 a process may not sit beside child groups with controllers (cgroup-v2.rst, "No Internal Process Constraint"), so
 # commands have a group of their own: the host's, beside the instance's tree, where no guest can freeze or remove it.
 EXEC_LEAF = "exec"
+CHAPTER = "control groups: limits outside, the instance's own tree inside"
 MAX_DEPTH = 24  # of groups that a guest may nest: the walk that removes them again goes down to 31
 # What a delegated v2 cgroup hands over: cgroup-v2.rst, "Delegation". On v1 the first two are called alike.
 _DELEGATED_V2 = ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control")
@@ -49,18 +50,24 @@ def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, 
     What is made last is undone first, and there every process is killed. Raises Unsupported and Invalid for a limit
     that this host's world cannot express."""
     wanted = limits.settings(places, resources)
+    devices = device_filter.place_of_rules(places, resources.devices)
     killing = _killing(places)
     for place in sorted(places, key=killing.__eq__):
-        build.chapter("control groups: limits outside, the instance's own tree inside")
+        build.chapter(CHAPTER)
         kill = kills(places) if place == killing else ()
         own = tuple(setting for setting in wanted if setting.place is place)
         _make_outer(build, place, own, kill)
+        if place is devices:
+            build.chapter(f"devices: {device_filter.said(resources.devices)}")
+            for step in device_filter.restrict(place, resources.devices):
+                build.host(step)
+            build.chapter(CHAPTER)
         if place.version == 2:
             build.host(Write(NO_SLOT, f"{place.outer}/cgroup.max.depth", str(MAX_DEPTH)))
             build.host(MkdirCgroup(f"{place.outer}/{EXEC_LEAF}"))
         build.host(MkdirCgroup(place.inner))
         _preset(build, place, place.inner, tuple(setting for setting in own if setting.is_for_every_group))
-        if owner != (0, 0) and place in _shown(places):
+        if owner != (0, 0) and place in _delegated(places):
             delegated = _DELEGATED_V2 if place.version == 2 else _DELEGATED_V1
             for name in delegated:
                 build.host(Chown(NO_SLOT, f"{place.inner}/{name}" if name else place.inner, *owner))
@@ -104,18 +111,23 @@ def _preset(build: Builder, place: CgroupPlace, directory: str, own: tuple[Setti
 def try_out(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources) -> None:
     """Write every limit in groups without processes, which are gone again at once: the kernel itself is asked."""
     wanted = limits.settings(places, resources)
+    devices = device_filter.place_of_rules(places, resources.devices)
     for place in places:
         own = tuple(setting for setting in wanted if setting.place is place)
-        if own:
+        if own or place is devices:
             build.chapter("limits, tried out in an empty control group")
             _make_outer(build, place, own, ())
+            for step in device_filter.restrict(place, resources.devices) if place is devices else ():
+                build.host(step)
             build.host(RmdirCgroup(place.outer, 1))
 
 
-def _shown(places: tuple[CgroupPlace, ...]) -> tuple[CgroupPlace, ...]:
-    """The hierarchies that an instance has at /sys/fs/cgroup: the v2 tree where there is one, else all of v1. It owns
-    its group in these; in the others it could do nothing but harm, such as freezing itself for good."""
-    return tuple(place for place in places if place.version == 2) or places
+def _delegated(places: tuple[CgroupPlace, ...]) -> tuple[CgroupPlace, ...]:
+    """The hierarchies in which an instance owns its group: of those that it has at /sys/fs/cgroup, the v2 tree where
+    there is one, else all of v1 but blkio. In the others it could do nothing but harm, such as freezing itself for
+    good, or making a group in blkio of v1, for which no limit of the groups above it holds."""
+    unified = tuple(place for place in places if place.version == 2)
+    return unified or tuple(place for place in places if "blkio" not in place.controllers)
 
 
 def kills(places: tuple[CgroupPlace, ...]) -> tuple[Step, ...]:

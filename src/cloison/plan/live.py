@@ -14,15 +14,19 @@ import msgspec
 
 from cloison.base import cpu_lists
 from cloison.base.errors import Unsupported
-from cloison.plan import cgroups, limits
+from cloison.kernel.abi import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUSER, CLONE_NEWUTS, RLIMITS
+from cloison.plan import cgroups, device_filter, limits
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.limit_lines import Line, amount
 from cloison.plan.limits import Setting
-from cloison.plan.steps import NO_SLOT, Write
+from cloison.plan.plan import Plan
+from cloison.plan.steps import NO_SLOT, Prlimit, Setns, Setresgid, Setresuid, Setrlimit, Unshare, Write
 from cloison.spec.driver import LiveLimits
+from cloison.spec.oci import DeviceRule
 
 WHY: Final = "limits of the running instance"
+NAMESPACES: Final = CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS  # that have parameters of their own
 # What a new group has, by file; what is not here cannot be taken back by anything but a restart.
 _USUAL: Final = {
     "memory.limit_in_bytes": "-1",
@@ -116,9 +120,91 @@ def change(build: Builder, wanted: tuple[Setting, ...], files: Files, groups: Gr
         build.host(Write(NO_SLOT, changed.path, changed.data), undo=(Write(NO_SLOT, changed.path, changed.back),))
 
 
+def exchange_devices(
+    build: Builder,
+    place: CgroupPlace,
+    before: tuple[DeviceRule, ...],
+    after: tuple[DeviceRule, ...],
+    below: tuple[str, ...],
+) -> None:
+    """The steps from one list of devices to another; `below` are the groups below the outer one."""
+    build.chapter("what it may do with devices from now on")
+    for step, undo in device_filter.exchange(place, before, after, below):
+        build.host(step, undo=undo)
+
+
+def parameter_path(key: str) -> str:
+    """The file of a kernel parameter."""
+    return "/proc/sys/" + key.replace(".", "/")
+
+
+def parameters(
+    build: Builder, wanted: Mapping[str, str], present: Mapping[str, str], pidfd: int, *, as_its_root: bool = False
+) -> None:
+    """The steps that write kernel parameters of the process behind `pidfd`: the kernel takes those of the writer's
+    namespaces. What follows happens in these, too, and so does the way back.
+
+    `as_its_root`: as the root of its user namespace, from which there is no way back to the host's."""
+    build.chapter("kernel parameters of its namespaces")
+    build.host(Setns(pidfd, NAMESPACES | (CLONE_NEWUSER if as_its_root else 0)))
+    if as_its_root:
+        build.host(Setresgid(0))
+        build.host(Setresuid(0))
+    for key, value in wanted.items():
+        path = parameter_path(key)
+        build.host(Write(NO_SLOT, path, value), undo=(Write(NO_SLOT, path, present[key]),))
+
+
+class ProcessLimits(msgspec.Struct, frozen=True):
+    """Limits of one process: by the number of the resource (soft, hard), and what is added to its badness."""
+
+    rlimits: tuple[tuple[int, tuple[int, int]], ...] = ()
+    oom_score_adj: int | None = None
+
+
+def processes(build: Builder, wanted: ProcessLimits, present: Mapping[int, ProcessLimits]) -> None:
+    """The steps that limit every process in `present`, which has what each has now. One that has ended meanwhile is
+    passed over, by `prlimit` itself, and as a warning by the write."""
+    build.chapter("limits of every process that runs")
+    for pid, now in present.items():
+        before = dict(now.rlimits)
+        for number, (soft, hard) in wanted.rlimits:
+            if before[number] != (soft, hard):
+                build.host(Prlimit(pid, number, soft, hard), undo=(Prlimit(pid, number, *before[number]),))
+        if now.oom_score_adj != wanted.oom_score_adj:
+            build.host(_badness(pid, wanted), undo=(_badness(pid, now),), optional=True)
+
+
+def _badness(pid: int | str, limits_of_process: ProcessLimits) -> Write:
+    return Write(NO_SLOT, f"/proc/{pid}/oom_score_adj", str(limits_of_process.oom_score_adj))
+
+
 def try_out(build: Builder, places: tuple[CgroupPlace, ...], wanted: LiveLimits) -> None:
-    """The steps that try `wanted` out where nothing runs; at their end nothing of it is left."""
+    """The steps that try `wanted` out where nothing runs: in empty groups, in new namespaces, and on the launcher
+    itself; at their end nothing of it is left."""
     cgroups.try_out(build, places, wanted.resources)
+    if wanted.sysctl:
+        build.chapter("kernel parameters, tried out in new namespaces")
+        build.host(Unshare(NAMESPACES))
+        for key, value in wanted.sysctl.items():
+            build.host(Write(NO_SLOT, parameter_path(key), value))
+    build.chapter("limits of a process, tried out on this one")
+    if wanted.oom_score_adj is not None:
+        build.host(_badness("self", ProcessLimits(oom_score_adj=wanted.oom_score_adj)))
+    for limit in wanted.rlimits:
+        build.host(Setrlimit(RLIMITS[limit.type], limit.soft, limit.hard))
+
+
+def undo_of(plan: Plan) -> Plan:
+    """The plan that takes back one that has succeeded: as the same user, in the same namespaces."""
+    build = Builder(f"take back: {plan.title}", inherited=plan.inherited)
+    build.chapter("take back what was changed before")
+    for action in plan.actions:
+        if isinstance(action.step, Setns | Setresgid | Setresuid):
+            build.host(action.step)
+    for step, _final in plan.undo():
+        build.host(step, optional=True)
+    return build.plan()
 
 
 def _enable(place: CgroupPlace, own: tuple[Setting, ...]) -> tuple[Write, ...]:
@@ -205,4 +291,4 @@ def _cpuset(setting: Setting, directories: tuple[str, ...], files: Files) -> Ite
 
 
 def _cpuset_change(path: str, to: frozenset[int], back: frozenset[int]) -> Change:
-    return Change(path, cpu_lists.write(to), cpu_lists.write(back))
+    return Change(path, cpu_lists.write(to) or "\n", cpu_lists.write(back) or "\n")

@@ -40,7 +40,7 @@ from cloison.spec.driver import (
 from cloison.spec.oci import Spec
 
 if TYPE_CHECKING:
-    from cloison.runtime import relay
+    from cloison.runtime import live_limits, relay
 
 SIGKILL, SIGTERM = 9, 15
 PYTHON_NAMES = ("python", "pytest")
@@ -424,9 +424,23 @@ class ContainerDriver:
 
     def set_limits(self, instance_id: str, name: str, before: LiveLimits, after: LiveLimits) -> None:
         """Change the limits of a running instance, all or none of them. Raises Unsupported, Invalid, Kernel."""
-        from cloison.runtime import limits
+        from cloison.runtime import live_limits
 
-        limits.set_limits(host.places(instance_id), name, before, after)
+        live_limits.set_limits(host.places(instance_id), name, before, after, lambda: self._kept(instance_id))
+
+    @contextlib.contextmanager
+    def _kept(self, instance_id: str) -> "Iterator[live_limits.Kept]":
+        from cloison.runtime.live_limits import Kept
+
+        with self._monitor(instance_id) as connection:
+            pidfd = connection.pidfd()
+            try:
+                status = connection.status()
+                if status is None:
+                    raise WrongState("its monitor does not answer: it is starting or ending")
+                yield Kept(status.pid, status.monitor_pid, pidfd)
+            finally:
+                os.close(pidfd)
 
     def check_limits(self, instance_id: str, wanted: LiveLimits) -> None:
         """Raise Unsupported or Invalid for a limit that this host cannot express. The instance is not touched."""

@@ -8,13 +8,15 @@ import errno
 import os
 
 from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
+from cloison.kernel.abi import RLIMITS
 from cloison.plan.plan import Plan
-from cloison.plan.steps import Exec, Fsmount, MountSetattr, Step, Write
+from cloison.plan.steps import DeviceFilter, Exec, Fsmount, MountSetattr, Prlimit, Setrlimit, Step, Write
 from cloison.plan.text import call
 
 NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
 ENOTSUPP = 524  # the kernel's own number, which no errno.h has
 _CHECK = "`cloison check` says what this host lacks"
+PARAMETERS = "/proc/sys/"
 CONTROLLERS = frozenset({"blkio", "cpu", "cpuset", "devices", "hugetlb", "io", "memory", "misc", "pids", "rdma"})
 _LIMIT_ERRORS: dict[int, tuple[type[CloisonError], str]] = {
     errno.EINVAL: (Invalid, "the kernel takes no such value there, or none beside the other limits"),
@@ -59,6 +61,10 @@ def _failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
         return _exec_failure(plan, action.step, error)
     if isinstance(action.step, Write) and is_limit(action.step.path):
         return _limit_failure(plan, action.step, error)
+    if isinstance(action.step, Write) and action.step.path.startswith(PARAMETERS):
+        return _parameter_failure(plan, action.step, error)
+    if isinstance(action.step, Setrlimit | Prlimit) and error == errno.EPERM:
+        return _rlimit_failure(plan, action.step)
     what = f"step {index}, {call(action.step)}: {_said(error)}"
     sentence = f"cannot {plan.title}: {action.why or action.step.kind}: {what}"
     if error in (errno.ENOSPC, errno.EDQUOT):
@@ -90,6 +96,24 @@ def _limit_failure(plan: Plan, step: Write, error: int) -> CloisonError:
     if error == errno.EBUSY and file.startswith("memory."):
         hint = "more is in use than the new limit, and could not be given back; choose a larger one"
     return kind(said, hint=hint)
+
+
+def _parameter_failure(plan: Plan, step: Write, error: int) -> CloisonError:
+    key = step.path.removeprefix(PARAMETERS).replace("/", ".")
+    if error in NOT_FOUND:
+        return Invalid(f"cannot {plan.title}: there is no kernel parameter {key}", hint="sysctl -a lists them")
+    said = f"cannot {plan.title}: the kernel refuses {step.data!r} in {key}: {_said(error)}"
+    kind = Invalid if error in (errno.EINVAL, errno.ERANGE) else Kernel
+    return kind(said, hint="Documentation/admin-guide/sysctl says what it takes")
+
+
+def _rlimit_failure(plan: Plan, step: Setrlimit | Prlimit) -> CloisonError:
+    """EPERM has two reasons: a hard limit that may not be raised, and more open files than the kernel has room for."""
+    name = next((name for name, number in RLIMITS.items() if number == step.resource), str(step.resource))
+    return Unsupported(
+        f"cannot {plan.title}: this host does not let cloison raise the hard limit {name} to {step.hard}",
+        hint="choose a lower one: `ulimit -H -a` says what there is; of RLIMIT_NOFILE no more than sysctl fs.nr_open",
+    )
 
 
 def _cgroup_version(path: str) -> int:
@@ -125,6 +149,10 @@ def _known(step: Step, error: int) -> tuple[type[CloisonError], str]:
         return Unsupported, f"the kernel has no {step.fstype} file system; " + _CHECK
     if isinstance(step, Fsmount) and step.fstype == "overlay" and error in (errno.EINVAL, errno.EPERM):
         return Unsupported, "overlayfs cannot use these directories; " + _CHECK
+    if isinstance(step, DeviceFilter) and error in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
+        return Unsupported, "this kernel takes no eBPF program for devices (CONFIG_CGROUP_BPF); " + _CHECK
+    if isinstance(step, Write) and step.path.endswith("/oom_score_adj") and error == errno.EACCES:
+        return Unsupported, "this host does not let cloison lower it so far (no CAP_SYS_RESOURCE); choose a higher one"
     if error in (errno.ENOSYS, errno.EOPNOTSUPP):
         return Unsupported, _CHECK
     if error in (errno.EPERM, errno.EACCES):

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import pytest
 
 from cloison.base.errors import Unsupported
-from cloison.engine.specification import capability_sets, capability_sets_of_a_user, resources
+from cloison.engine.specification import capability_sets, capability_sets_of_a_user, live_limits
 from cloison.kernel.abi import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
-from cloison.plan import live
+from cloison.plan import device_filter, live
 from cloison.plan.builder import Builder
 from cloison.plan.execute import compile_exec, compile_freeze
 from cloison.plan.inputs import CgroupPlace
@@ -56,11 +56,13 @@ def test_a_command_of_a_user_that_gains_no_privileges(golden: Golden) -> None:
     assert explain(worlds.start_plan(*settings)) == golden("app-user")
 
 
-@pytest.mark.parametrize("world", ["v1", "hybrid", "v2"])
-def test_limits_in_every_world_of_control_groups(golden: Golden, world: str) -> None:
-    places = {"v1": worlds.V1, "hybrid": worlds.HYBRID, "v2": worlds.V2}[world]
-    settings = ("limits.memory=256M", "limits.cpus=0.5", "limits.processes=64")
-    assert explain(worlds.start_plan(*settings, places=places)) == golden(f"limits-{world}")
+EVERY_WORLD = {"v1": worlds.ALL_V1, "hybrid": worlds.ALL_HYBRID, "v2": worlds.ALL_V2}
+
+
+@pytest.mark.parametrize("world", EVERY_WORLD)
+def test_every_limit_in_every_world_of_control_groups(golden: Golden, world: str) -> None:
+    plan = worlds.start_plan(*worlds.EVERY_LIMIT, places=EVERY_WORLD[world])
+    assert explain(plan) == golden(f"limits-{world}")
 
 
 @pytest.mark.parametrize(("world", "places"), [("hybrid", worlds.HYBRID), ("v2", worlds.V2)])
@@ -103,13 +105,52 @@ def test_exec_of_a_user_on_a_terminal_in_a_privileged_container(golden: Golden) 
     assert explain(plan) == golden("exec-terminal")
 
 
-def test_live_limits_are_written_back_when_one_is_refused(golden: Golden) -> None:
-    before = settings(worlds.HYBRID, resources(worlds.record("limits.memory=256M", "limits.cpus=2").config))
-    after = settings(worlds.HYBRID, resources(worlds.record("limits.memory=128M", "limits.processes=32").config))
+OTHER_LIMITS = (
+    "limits.memory=512M",
+    "limits.swap=0",
+    "limits.cpus=2",
+    "limits.cpu_set=2-3",
+    "limits.io.8:0.read_bps=20M",
+    "limits.devices=deny a, allow c 1:3 rw, allow c 10:229 rw",
+    "limits.sysctls.net.ipv4.ip_forward=0",
+    "limits.sysctls.kernel.shmmni=100",
+)
+
+
+@pytest.mark.parametrize("world", EVERY_WORLD)
+def test_limits_change_while_it_runs_and_are_written_back_when_one_is_refused(golden: Golden, world: str) -> None:
+    places = EVERY_WORLD[world]
+    before = live_limits(worlds.record(*worlds.EVERY_LIMIT).config)
+    after = live_limits(worlds.record(*OTHER_LIMITS).config)
+    old, new = settings(places, before.resources), settings(places, after.resources)
+    files = {setting.path: setting.line.item + setting.line.value for setting in old}
+    groups = {}
+    for place in places:
+        groups[place.outer] = (place.inner, f"{place.inner}/nested")
+        files |= {f"{group}/cpuset.cpus": "0-1,3" for group in (place.outer, place.inner)}
+        files |= {f"{place.inner}/nested/cpuset.cpus": "0"}
+        files |= {f"{group}/cpuset.mems": "0" for group in (place.inner, f"{place.inner}/nested")}
+    build = Builder("set the limits of web", inherited=("the pidfd of its init",))
+    live.change(build, live.targets(old, new), files, groups)
+    present = {"net.ipv4.ip_forward": "1", "kernel.shmmni": "4096"}
+    live.parameters(build, after.sysctl, present, 0)
+    place = device_filter.require_place(places)
+    live.exchange_devices(build, place, before.resources.devices, after.resources.devices, groups[place.outer])
+    assert explain(build.plan()) == golden(f"limits-live-{world}")
+
+
+def test_every_process_is_limited_and_a_score_that_cannot_be_written_is_a_warning(golden: Golden) -> None:
+    wanted = live.ProcessLimits(((7, (1024, 4096)),), 500)
+    present = {70: live.ProcessLimits(((7, (512, 512)),), 0), 71: live.ProcessLimits(((7, (1024, 4096)),), 0)}
     build = Builder("set the limits of web")
-    files = {"/sys/fs/cgroup/memory/cloison/c0ffee000001/memory.limit_in_bytes": "268435456"}
-    live.change(build, live.targets(before, after), files, {})
-    assert explain(build.plan()) == golden("limits-live")
+    live.processes(build, wanted, present)
+    assert explain(build.plan()) == golden("limits-live-processes")
+
+
+def test_limits_are_tried_out_where_nothing_runs(golden: Golden) -> None:
+    build = Builder("set these limits")
+    live.try_out(build, worlds.ALL_V1, live_limits(worlds.record(*worlds.EVERY_LIMIT).config))
+    assert explain(build.plan()) == golden("limits-tried-out")
 
 
 @pytest.mark.parametrize("world", ["v1", "hybrid", "v2"])

@@ -1,5 +1,7 @@
 """The worlds and the containers that plans are compiled for in tests: values, no kernel is asked."""
 
+import msgspec
+
 from cloison.base.capabilities import CAPABILITIES, capability_mask
 from cloison.engine.records import Record
 from cloison.engine.specification import specification, writable_paths
@@ -36,12 +38,62 @@ V1 = (
     v1(("freezer",)),
     v1(("cpu", "cpuacct")),
     v1(("cpuset",), (("cpuset.cpus", "0-1"), ("cpuset.mems", "0"))),
+    v1(("devices",)),
     v1(("memory",)),
     v1(("pids",)),
     v1(("name=systemd",)),
 )
 HYBRID = (v1(("cpu",)), v1(("memory",)), v1(("pids",)), v2("/sys/fs/cgroup/unified", ()))
 V2 = (v2("/sys/fs/cgroup", ("cpu", "cpuset", "io", "memory", "pids")),)
+
+# Every controller that a limit can need, and a file of weights.
+CPUSETS = (("cpuset.cpus", "0-3"), ("cpuset.mems", "0"))
+ALL_V1 = (
+    v1(("freezer",)),
+    v1(("cpu", "cpuacct")),
+    v1(("cpuset",), CPUSETS),
+    v1(("devices",)),
+    msgspec.structs.replace(v1(("blkio",)), weight_file="blkio.bfq.weight"),
+    v1(("memory",)),
+    v1(("hugetlb",)),
+    v1(("pids",)),
+    v1(("name=systemd",)),
+)
+ALL_HYBRID = (
+    v1(("cpu",)),
+    v1(("cpuset",), CPUSETS),
+    msgspec.structs.replace(v1(("blkio",)), weight_file="blkio.weight"),
+    v1(("memory",)),
+    v1(("pids",)),
+    msgspec.structs.replace(v2("/sys/fs/cgroup/unified", ("hugetlb",)), enable=()),
+)
+ALL_V2 = (
+    msgspec.structs.replace(
+        v2("/sys/fs/cgroup", ("cpu", "cpuset", "io", "memory", "hugetlb", "pids")),
+        enable=("cpu", "cpuset", "io", "memory", "pids"),
+        weight_file="io.weight",
+    ),
+)
+EVERY_LIMIT = (
+    "limits.memory=256M",
+    "limits.memory_soft=128M",
+    "limits.swap=64M",
+    "limits.hugepages.2M=8M",
+    "limits.cpus=0.5",
+    "limits.cpu_set=0-1,3",
+    "limits.cpu_weight=300",
+    "limits.cpu_burst=20ms",
+    "limits.processes=64",
+    "limits.io.weight=200",
+    "limits.io.8:0.read_bps=10M",
+    "limits.io.8:0.write_iops=100",
+    "limits.io.259:0.write_bps=1M",
+    "limits.devices=deny a, allow c 1:3 rwm, allow c 1:* r, allow b 7:* rw",
+    "limits.rlimits.nofile=1024:4096",
+    "limits.sysctls.net.ipv4.ip_forward=1",
+    "limits.oom_score=500",
+    "limits.raw.cpuset.mems=0",
+)
 
 
 def record(*settings: str, command: tuple[str, ...] = ("/sbin/init",), image: str = "debian/12") -> Record:

@@ -140,14 +140,18 @@ class Instance:
             if problem.code != "monitor-gone":
                 raise
 
-    def kill(self, signal: str | int = "SIGKILL") -> None:
-        """Send its init a signal, by name or number. Raises Invalid, and WrongState when it is not running."""
+    def kill(self, signal: str | int = "SIGKILL", *, is_whole_tree: bool = False) -> None:
+        """Send its init a signal, by name or number; with `is_whole_tree` every process of it, commands that run inside
+        included. Raises Invalid, and WrongState when it is not running."""
         number = signal_number(str(signal))
         if number is None:
             raise Invalid(f"{signal!r} is no signal; write a name or a number, such as SIGHUP")
         self._expect_running("be sent a signal")
         with self._worded("be sent a signal"):
-            self._engine.driver.signal(self.id, number)
+            if is_whole_tree:
+                self._engine.driver.signal_all(self.id, self.name, number)
+            else:
+                self._engine.driver.signal(self.id, number)
 
     def restart(self, *, timeout_s: float | None = None, force: bool = False, watch: Watch | None = None) -> None:
         """Stop it and start it again; one that is stopped is just started."""

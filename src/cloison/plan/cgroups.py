@@ -130,11 +130,11 @@ def _delegated(places: tuple[CgroupPlace, ...]) -> tuple[CgroupPlace, ...]:
     return unified or tuple(place for place in places if "blkio" not in place.controllers)
 
 
-def kills(places: tuple[CgroupPlace, ...]) -> tuple[Step, ...]:
+def kills(places: tuple[CgroupPlace, ...]) -> tuple[KillCgroup, ...]:
     """What kills every process: through the v2 tree, and through the freezer of v1, where the host or a guest may hold
-    some: these die of no signal until they are thawed."""
+    some: these die of no signal until they are thawed. v2 comes first, where whoever forks cannot get away."""
     ways = [place for place in places if place.version == 2 or "freezer" in place.controllers] or places[-1:]
-    return tuple(KillCgroup(place.outer) for place in ways)
+    return tuple(KillCgroup(place.outer) for place in sorted(ways, key=lambda place: -place.version))
 
 
 def oom_file(places: tuple[CgroupPlace, ...]) -> str:

@@ -94,6 +94,11 @@ def _terminal(build: Builder, winsize: tuple[int, int]) -> None:
     process.take_terminal(build, slave)
 
 
+def compile_kill(title: str, places: tuple[CgroupPlace, ...]) -> Plan:
+    """The plan that kills every process of a running instance."""
+    return Plan(title, tuple(Action(step, Where.HOST, "no process survives it") for step in cgroups.kills(places)))
+
+
 def compile_freeze(title: str, places: tuple[CgroupPlace, ...], *, is_frozen: bool) -> Plan:
     """The plan that freezes a running instance through the v2 tree where there is one, else the freezer of v1; or lets
     it go on through both, whoever froze it. Raises Unsupported where the host has neither."""

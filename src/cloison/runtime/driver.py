@@ -221,6 +221,12 @@ class ContainerDriver:
         if error:
             raise Kernel(f"signal {number} could not be sent: {os.strerror(error)}")
 
+    def signal_all(self, instance_id: str, name: str, number: int) -> None:
+        """Send every process of a running instance a signal. Raises Kernel."""
+        from cloison.runtime.killing import kill_all
+
+        kill_all(host.places(instance_id), name, number)
+
     def wait(self, instance_id: str, timeout_s: float | None = None) -> bool:
         """Wait until the instance has ended and everything is taken back; False when that took too long."""
         try:

@@ -9,7 +9,7 @@ from cloison.engine.specification import capability_sets, capability_sets_of_a_u
 from cloison.kernel.abi import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER
 from cloison.plan import device_filter, live
 from cloison.plan.builder import Builder
-from cloison.plan.execute import compile_exec, compile_freeze
+from cloison.plan.execute import compile_exec, compile_freeze, compile_kill
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.limits import settings
 from cloison.plan.text import explain
@@ -157,6 +157,12 @@ def test_limits_are_tried_out_where_nothing_runs(golden: Golden) -> None:
 def test_freezing_in_every_world(golden: Golden, world: str) -> None:
     places = {"v1": (worlds.v1(("freezer",)),), "hybrid": worlds.HYBRID, "v2": worlds.V2}[world]
     assert explain(compile_freeze("freeze web", places, is_frozen=True)) == golden(f"freeze-{world}")
+
+
+@pytest.mark.parametrize("world", ["v1", "hybrid", "v2"])
+def test_killing_in_every_world(golden: Golden, world: str) -> None:
+    places = {"v1": worlds.V1, "hybrid": (worlds.v1(("freezer",)), *worlds.HYBRID), "v2": worlds.V2}[world]
+    assert explain(compile_kill("kill web", places)) == golden(f"kill-{world}")
 
 
 def test_a_host_that_cannot_freeze_says_so() -> None:

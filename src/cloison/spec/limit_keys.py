@@ -112,7 +112,7 @@ def _disk(item: str) -> str:
     """A disk: its name, its numbers, or a path on it."""
     if item.startswith("/"):
         return "/" + "/".join(part for part in item.split("/") if part)
-    if not re.fullmatch(r"[A-Za-z0-9_.:!-]+", item, re.ASCII):
+    if not re.fullmatch(r"[A-Za-z0-9_.:!+-]+(/[A-Za-z0-9_.:!+-]+)*", item, re.ASCII) or ".." in item.split("/"):
         raise Invalid(
             f"{item!r} is no disk; write its name, its numbers or a path on it, such as sda, 8:0 or /var/lib",
         )

@@ -103,6 +103,10 @@ def missing_hugepages() -> str:
     return "" if "hugetlb" in controllers else "no cgroup controller counts huge pages"
 
 
+def missing_systemd() -> str:
+    return "" if Path("/run/systemd/system").is_dir() else "systemd is not process 1"
+
+
 def missing_lxcfs() -> str:
     if not shutil.which("lxcfs"):
         return "lxcfs is not installed"
@@ -137,6 +141,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "needs_loop": missing_loop,
     "needs_hugepages": missing_hugepages,
     "needs_lxcfs": missing_lxcfs,
+    "needs_systemd": missing_systemd,
     "debian": missing_debian,
 }
 

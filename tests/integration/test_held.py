@@ -20,7 +20,7 @@ echo $! >/mnt/own/cgroup.procs; sleep 0.1; echo FROZEN >/mnt/own/freezer.state
 
 
 def freezer_of(instance: Instance) -> Path:
-    found = [path for top in traces.cgroup_tops() if (path := top / "cloison" / instance.id / "freezer.state").exists()]
+    found = [path for top in traces.cgroups([instance.id]) if (path := top / "freezer.state").exists()]
     return found[0] if found else pytest.skip("the freezer of cgroup v1 is not mounted")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloison import Instance, State
-from cloison.runtime import host, killing
+from cloison.runtime import killing
 from tests.integration import traces
 from tests.integration.conftest import Cli, Launch, busy, eventually, refused
 
@@ -62,7 +62,7 @@ def test_more_processes_than_there_are_descriptors_are_told(web: Instance, monke
 def test_no_process_outside_is_told(quick: Instance) -> None:
     """As would happen to who has the number of one that has just ended."""
     with subprocess.Popen(["sleep", "1000"]) as bystander:
-        killing._tell(host.places(quick.id)[-1].outer, [bystander.pid, quick.observe().pid], signal.SIGTERM)
+        killing._tell(str(traces.cgroups([quick.id])[-1]), [bystander.pid, quick.observe().pid], signal.SIGTERM)
         assert quick.wait(20)
         assert bystander.poll() is None
         bystander.kill()

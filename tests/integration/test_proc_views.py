@@ -54,6 +54,7 @@ def test_memory_is_what_the_limit_leaves(launch: Launch, more: tuple[str, ...]) 
     assert kib(Path("/proc/meminfo").read_text(), "MemTotal") > 64 << 10
 
 
+@pytest.mark.guest
 @pytest.mark.usefixtures("lxcfs")
 def test_a_limit_that_changes_shows_at_once(launch: Launch) -> None:
     web = launch("limits.memory=64M")
@@ -61,6 +62,7 @@ def test_a_limit_that_changes_shows_at_once(launch: Launch) -> None:
     assert kib(inside(web, "cat", "/proc/meminfo"), "MemTotal") == 96 << 10
 
 
+@pytest.mark.guest
 @pytest.mark.usefixtures("lxcfs")
 def test_every_view_is_in_its_place_and_can_only_be_read(launch: Launch) -> None:
     mounts = traces.mount_table(init_of(launch()))

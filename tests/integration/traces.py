@@ -34,8 +34,13 @@ def cgroup_tops() -> list[Path]:
 
 
 def cgroups(ids: Iterable[str]) -> list[Path]:
+    """The outer control groups of instances: at the top, or in a scope that systemd has made."""
     wanted = tuple(ids)
-    return [path for top in cgroup_tops() for name in wanted if (path := top / "cloison" / name).exists()]
+    return [path for folder in _folders() for name in wanted if (path := folder / name).exists()]
+
+
+def _folders() -> list[Path]:
+    return [path for top in cgroup_tops() for path in (top / "cloison", *top.glob("cloison.slice/*/cloison"))]
 
 
 def processes(root: Path, ids: tuple[str, ...] = (), id_bases: tuple[int, ...] = ()) -> list[int]:

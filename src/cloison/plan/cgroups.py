@@ -1,5 +1,6 @@
 """Control groups: directories, limits and moves as steps, for v1, hybrid and v2.
 
+    <top>/keepers                monitors, where <top> is not the mount point: see `runtime.scope`
     <top>/cloison/<id>           outer: the limits; belongs to the host
     <top>/cloison/<id>/guest     inner: delegated; the top of the instance's cgroup namespace
     <top>/cloison/<id>/exec      v2: the commands that are run inside; belongs to the host
@@ -41,7 +42,7 @@ def leave_callers(build: Builder, places: tuple[CgroupPlace, ...]) -> None:
     """The monitor leaves the caller's cgroups, so that whoever ends those does not end it."""
     for place in places:
         if place.is_caller_elsewhere:
-            build.host(AttachSelf(place.top))
+            build.host(AttachSelf(place.keepers or place.top))
 
 
 def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, owner: tuple[int, int]) -> None:
@@ -86,12 +87,16 @@ def _make_outer(build: Builder, place: CgroupPlace, own: tuple[Setting, ...], ki
 
 
 def hand_down(place: CgroupPlace, own: tuple[Setting, ...]) -> tuple[Step, ...]:
-    """What makes the files of the outer directory appear (v2): the usual controllers, and those that `own` asks for."""
+    """What makes the files of the outer directory appear (v2): the usual controllers, and those that `own` asks for.
+
+    These have to be handed down from the very top. Who manages it (systemd) leaves alone what it does not know."""
     if place.version != 2:
         return ()
     names = tuple(dict.fromkeys((*place.enable, *limits.controllers_of(own))))
-    above = (place.top, place.outer.rsplit("/", 1)[0]) if names else ()
-    return tuple(Write(NO_SLOT, f"{directory}/cgroup.subtree_control", _plus(names)) for directory in above)
+    more = tuple(name for name in names if name not in place.enable)
+    above = [(directory, more) for directory in place.above] if more else []
+    above += [(directory, names) for directory in (place.top, place.outer.rsplit("/", 1)[0])] if names else []
+    return tuple(Write(NO_SLOT, f"{directory}/cgroup.subtree_control", _plus(words)) for directory, words in above)
 
 
 def _plus(names: tuple[str, ...]) -> str:

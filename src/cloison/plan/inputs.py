@@ -29,7 +29,8 @@ class CgroupPlace(msgspec.Struct, frozen=True):
     """Where an instance lives in one hierarchy.
 
     `outer` carries the limits and belongs to the host; `inner` is delegated to the instance, and is what its cgroup
-    namespace shows as the top. All three are absolute paths; `top` is the mount point. `presets` are files with the
+    namespace shows as the top. All are absolute paths; `top` is the mount point, or a directory below it that whoever
+    manages the hierarchy has left to cloison; `above` are then those on the way to it. `presets` are files with the
     values that each new directory of this hierarchy needs first (v1 cpuset), `enable` the v2 controllers to be handed
     down. `is_caller_elsewhere`: the caller sits below `top`, and a monitor would end with it; `keepers` is the
     directory where monitors sit, `top` itself where it is empty. `weight_file` is the file of block I/O weights that
@@ -44,6 +45,7 @@ class CgroupPlace(msgspec.Struct, frozen=True):
     enable: tuple[str, ...] = ()
     is_caller_elsewhere: bool = False
     keepers: str = ""
+    above: tuple[str, ...] = ()
     weight_file: str = ""
 
 

@@ -14,11 +14,12 @@ import msgspec
 
 from cloison.base.errors import CloisonError, Host, Invalid, Kernel, Unsupported, WrongState
 from cloison.kernel import cgroup_world, cgroups, procfs
+from cloison.kernel.cgroup_world import CgroupWorld
 from cloison.plan.codec import decode, encode
-from cloison.plan.inputs import OverlayRoot, Places
+from cloison.plan.inputs import CgroupPlace, OverlayRoot, Places
 from cloison.plan.plan import Plan
 from cloison.plan.text import call
-from cloison.runtime import host, launcher, monitor
+from cloison.runtime import host, launcher, monitor, scope
 from cloison.runtime.execution import Execution
 from cloison.runtime.failures import failure
 from cloison.runtime.rundir import Keeper, RunDir
@@ -62,6 +63,9 @@ class ContainerDriver:
         """The run directory of an instance."""
         return RunDir(self._run, instance_id)
 
+    def _places(self, instance_id: str, world: CgroupWorld | None = None) -> tuple[CgroupPlace, ...]:
+        return host.places(instance_id, scope.path(self._run), world=world)
+
     @contextlib.contextmanager
     def command(self, instance_id: str, doing: str, *, timeout_s: float | None = 0.0) -> Iterator[None]:
         """Be the only command that changes this instance. Raises Busy."""
@@ -80,7 +84,7 @@ class ContainerDriver:
 
         rundir = self.rundir(instance_id)
         seccomp = request.spec.linux.seccomp
-        places = host.places(instance_id)
+        places = self._places(instance_id)
         resources = request.spec.linux.resources
         if resources.unified or resources.block_io is not None:
             from cloison.runtime import limits
@@ -104,6 +108,9 @@ class ContainerDriver:
         """Start the instance; gives the pid of its init as the host sees it.
 
         The caller holds `command`. Raises the errors of `failures`; then nothing is left of the attempt."""
+        return scope.within(self._run, lambda: self._start(instance_id, request, watch))
+
+    def _start(self, instance_id: str, request: StartRequest, watch: Watch | None) -> int:
         plan = self.plan_start(instance_id, request)
         rundir = self.rundir(instance_id)
         journal = rundir.write_journal(encode(plan, verbose=watch is not None))
@@ -173,14 +180,14 @@ class ContainerDriver:
             return Observed(State.STOPPING if has_socket else State.STARTING)
         if status.is_stopping:
             return Observed(State.STOPPING, status.pid, status.monitor_pid)
-        is_frozen = cgroups.is_frozen(host.directories(host.places(instance_id)))
+        is_frozen = cgroups.is_frozen(host.directories(self._places(instance_id)))
         return Observed(State.FROZEN if is_frozen else State.RUNNING, status.pid, status.monitor_pid)
 
     def usage(self, instance_id: str, observed: Observed | None = None) -> Usage:
         """What the instance's control groups and its network have counted; `observed` saves to look for its pids."""
         from cloison.runtime import readings
 
-        return readings.usage(host.places(instance_id), observed or self.observe(instance_id))
+        return readings.usage(self._places(instance_id), observed or self.observe(instance_id))
 
     def usages(self, instance_ids: Iterable[str]) -> dict[str, Usage]:
         """The usage of many at once; of those that do not run nothing is known."""
@@ -194,7 +201,7 @@ class ContainerDriver:
         return readings.readings(
             {name: self.rundir(name) for name in instance_ids},
             self.observe,
-            lambda name: host.places(name, world=world),
+            lambda name: self._places(name, world),
         )
 
     def recorded_usage(self, record: bytes) -> Usage:
@@ -225,7 +232,7 @@ class ContainerDriver:
         """Send every process of a running instance a signal. Raises Kernel."""
         from cloison.runtime.killing import kill_all
 
-        kill_all(host.places(instance_id), name, number)
+        kill_all(self._places(instance_id), name, number)
 
     def wait(self, instance_id: str, timeout_s: float | None = None) -> bool:
         """Wait until the instance has ended and everything is taken back; False when that took too long."""
@@ -270,7 +277,7 @@ class ContainerDriver:
         except (monitor.NoAnswer, monitor.MonitorGone):
             if self._wait_for_keeper(instance_id, KILL_PATIENCE_S) or self._kill_keeper(instance_id):
                 return
-        places = host.places(instance_id)
+        places = self._places(instance_id)
         left = cgroups.members(places[-1].outer) if places else ()
         pids = ", ".join(str(pid) for pid in left) or "none to be seen"
         raise Kernel(
@@ -335,13 +342,13 @@ class ContainerDriver:
         """Let no process of the instance run any further. Raises Kernel; then all run on."""
         from cloison.runtime import freezing
 
-        freezing.freeze(host.places(instance_id), name)
+        freezing.freeze(self._places(instance_id), name)
 
     def thaw(self, instance_id: str, name: str) -> None:
         """Let all of them go on."""
         from cloison.runtime import freezing
 
-        freezing.thaw(host.places(instance_id), name)
+        freezing.thaw(self._places(instance_id), name)
 
     # --- inside ------------------------------------------------------------------------------------------
 
@@ -356,7 +363,7 @@ class ContainerDriver:
             request.process,
             namespaces=_namespaces(spec),
             is_privileged=not spec.linux.uid_mappings,
-            places=host.places(instance_id),
+            places=self._places(instance_id),
             host=host.limits(),
             seccomp=filter_for(seccomp, self._cache) if seccomp is not None else b"",
             winsize=request.winsize,
@@ -432,7 +439,7 @@ class ContainerDriver:
         """Change the limits of a running instance, all or none of them. Raises Unsupported, Invalid, Kernel."""
         from cloison.runtime import live_limits
 
-        live_limits.set_limits(host.places(instance_id), name, before, after, lambda: self._kept(instance_id))
+        live_limits.set_limits(self._places(instance_id), name, before, after, lambda: self._kept(instance_id))
 
     @contextlib.contextmanager
     def _kept(self, instance_id: str) -> "Iterator[live_limits.Kept]":
@@ -452,7 +459,8 @@ class ContainerDriver:
         """Raise Unsupported or Invalid for a limit that this host cannot express. The instance is not touched."""
         from cloison.runtime import limits
 
-        limits.check(host.places(f"{instance_id}-{os.getpid()}"), wanted)
+        with scope.held(self._run):
+            limits.check(self._places(f"{instance_id}-{os.getpid()}"), wanted)
 
     def host_size(self) -> HostSize:
         """What there is to be limited on this host."""

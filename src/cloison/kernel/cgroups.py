@@ -11,6 +11,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+PAGE = 4096
+
 
 class CgroupUsage(msgspec.Struct, frozen=True):
     """What a group has used. None where no controller counts it."""
@@ -148,7 +150,10 @@ def _text(path: str) -> str | None:
     except OSError:
         return None
     try:
-        return os.read(fd, 1 << 16).decode()
+        text = b""
+        while more := os.read(fd, PAGE):  # the kernel gives whole lines, and no more than a page at a time
+            text += more
+        return text.decode()
     except OSError:
         return None
     finally:

@@ -33,10 +33,11 @@ from cloison.base.errors import (
 )
 
 if TYPE_CHECKING:
+    from cloison.engine.billing import LedgerReport
     from cloison.engine.engine import Engine
     from cloison.engine.engine import open_engine as open
     from cloison.engine.instance import Instance
-    from cloison.engine.results import Change, ExecResult, Info, Repaired
+    from cloison.engine.results import Change, ExecResult, Info, Repaired, Stats
     from cloison.images import Image
     from cloison.spec.driver import State
 
@@ -57,11 +58,13 @@ __all__ = [
     "Instance",
     "Invalid",
     "Kernel",
+    "LedgerReport",
     "NoSpace",
     "NotFound",
     "Remote",
     "Repaired",
     "State",
+    "Stats",
     "TimedOut",
     "Unsupported",
     "Usage",
@@ -77,8 +80,10 @@ _HOMES = {
     "Image": "images",
     "Info": "engine.results",
     "Instance": "engine.instance",
+    "LedgerReport": "engine.billing",
     "Repaired": "engine.results",
     "State": "spec.driver",
+    "Stats": "engine.results",
 }
 
 

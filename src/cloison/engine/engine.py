@@ -9,6 +9,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from cloison.base.disk import full_disk_named
@@ -26,9 +27,12 @@ from cloison.spec.limits import Limits
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
+    from cloison.engine.billing import LedgerReport
     from cloison.engine.drivers import Finding
+    from cloison.engine.results import Stats
     from cloison.images import Image, ImageStore
     from cloison.images.templates import Template
+    from cloison.spec.tariff import Tariff
 
 Progress = Callable[[str, int, int | None], None]
 NAME_WORDS = ("calm", "clear", "firm", "fine", "light", "plain", "quick", "quiet", "sharp", "snug", "solid", "warm")
@@ -185,6 +189,37 @@ class Engine:
     def events(self, subject: str = "", after: int = 0) -> tuple[Event, ...]:
         """What happened, oldest first."""
         return self.store.events(subject, after)
+
+    def stats(self, names: Iterable[str] = (), *, is_booked: bool = True) -> "tuple[Stats, ...]":
+        """What the instances of these names use now, or all of them; read all at once, and booked into the ledger.
+
+        Raises NotFound."""
+        from cloison.engine import accounting
+
+        known = tuple(records.load(self.store, name) for name in names) or records.load_all(self.store)
+        return accounting.stats(self, known, is_booked=is_booked)
+
+    def sample(self) -> int:
+        """Book what every instance has consumed since it was read last, its disk space too; gives how many there are.
+
+        Measuring the files of an instance takes as long as there are many."""
+        from cloison.engine import accounting
+
+        return len(accounting.sample(self, records.load_all(self.store), with_disk=True))
+
+    def ledger(
+        self, begin_ns: int, end_ns: int, *, by: str = "instance", tariff: "Tariff | None" = None
+    ) -> "LedgerReport":
+        """What was consumed from `begin_ns` to `end_ns` (since 1970), in the whole hours that this touches, by instance
+        or by project: up to now, deleted instances included. Raises Invalid."""
+        from cloison.engine import accounting, billing
+
+        accounting.sample(self, records.load_all(self.store))
+        return billing.report(self.store, begin_ns, end_ns, by=billing.By(by), tariff=tariff)
+
+    def keys(self) -> AbstractContextManager[Callable[[float], str]]:
+        """What waits so many seconds for a key on the caller's terminal and gives it, or an empty text."""
+        return self.driver.keys()
 
     def check(self) -> "tuple[Finding, ...]":
         """What this host offers, what it lacks, and what to do about it."""

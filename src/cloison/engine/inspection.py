@@ -18,6 +18,7 @@ from cloison.storage import overlay
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
 
+USAGE = "exit.usage"  # beside the exit record: see cloison.engine.accounting
 _COUNTED_STATES = (State.RUNNING, State.FROZEN, State.STOPPING)
 
 
@@ -41,8 +42,8 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         idmap=() if config.security.privileged else (IdMapInfo(0, record.id_base, RANGE),),
         addresses=engine.driver.addresses() if network == "host" and is_counted else (),
         network=network,
-        limits=_limit_info(engine, config.limits),
-        usage=engine.driver.usage(record.id, observed) if is_counted else Usage(),
+        limits=limit_info(engine, config.limits),
+        usage=engine.driver.usage(record.id, observed) if is_counted else _last_usage(engine, record),
         created=timestamp(record.created_ns) or "",
         started=timestamp(record.started_ns),
         config=dict(configuration.items(record.config)),
@@ -52,7 +53,8 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
     )
 
 
-def _limit_info(engine: "Engine", limits: Limits) -> LimitInfo:
+def limit_info(engine: "Engine", limits: Limits) -> LimitInfo:
+    """The limits, as numbers; parts of what the host has are looked up."""
     if limits == Limits():
         return LimitInfo(None, None, None)
     from cloison.engine.limits import sized
@@ -82,6 +84,13 @@ def _number(amount: Amount | None) -> int | None:
     return amount if isinstance(amount, int) else None
 
 
+def _last_usage(engine: "Engine", record: Record) -> Usage:
+    """What is still of interest when it has ended: whether it ran out of memory, or has done so in its last run."""
+    from cloison.engine import ledger
+
+    return Usage(oom_kills=ledger.standing_of(engine.store, record.id).oom_kills or None)
+
+
 def timestamp(time_ns: int) -> str | None:
     """RFC 3339 in UTC, to the second; None for 0, "never"."""
     if not time_ns:
@@ -99,6 +108,14 @@ def read_exit(path: str) -> Exit | None:
     return Exit(
         values.get("status", 0), values.get("started_ns", 0), values.get("ended_ns", 0), values.get("undo_failed", 0)
     )
+
+
+def has_left_usage(directory: str) -> bool:
+    """Whether the last run has left a record of what it used that nobody has booked yet. One stat(2)."""
+    try:
+        return os.stat(f"{directory}/{USAGE}").st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _exit_info(path: str) -> ExitInfo | None:

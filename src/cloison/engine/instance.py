@@ -21,7 +21,7 @@ from cloison.engine.records import Record
 from cloison.engine.results import Change, ExecResult, Info
 from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
-from cloison.spec.driver import ExecRequest, Observed, RootFiles, Running, StartRequest, State, Stdio, Watch
+from cloison.spec.driver import ExecRequest, Observed, RootFiles, Running, StartRequest, State, Stdio, Usage, Watch
 from cloison.spec.limits import Limits
 from cloison.spec.oci import Process, Spec, User
 from cloison.storage import overlay
@@ -70,6 +70,7 @@ class Instance:
     def info(self, *, with_disk: bool = False) -> Info:
         """All there is to know; `with_disk` also measures its files, which takes as long as there are many."""
         self.reload()
+        self._settle()
         return inspection.info(self._engine, self._record, with_disk=with_disk)
 
     def get(self, key: str) -> str:
@@ -103,6 +104,7 @@ class Instance:
 
     def _start(self, watch: Watch | None = None) -> None:
         self._expect_stopped("start")
+        self._settle()
         request = self._start_request()
         if self._record.live is not None:  # of the run before: gone before anything runs, whatever happens then
             self._record = msgspec.structs.replace(self._record, live=None)
@@ -123,9 +125,26 @@ class Instance:
         if not force:
             timeout = self._record.config.boot.stop_timeout_s if timeout_s is None else timeout_s
             force = not self._ended_by(self._stop_signal(), timeout)
-        if force:
-            self._engine.driver.kill(self.id)
-        self._engine.store.record(self.id, "stopped")
+        began_ns = self.observe().began_ns if force else 0
+        unrecorded = self._engine.driver.kill(self.id) if force else None
+        self._note_end(began_ns, unrecorded)
+
+    def _note_end(self, began_ns: int, unrecorded: Usage | None) -> None:
+        """Record that it was stopped, and in the same transaction what it used."""
+        from cloison.engine import accounting
+
+        with accounting.left_by(self._engine, self._record) as book, self._engine.store.transaction() as changes:
+            book(changes)
+            if unrecorded is not None:
+                accounting.book_death(changes, self._record, began_ns, unrecorded)
+            changes.record(self.id, "stopped")
+
+    def _settle(self) -> None:
+        """Book what its last run has used, where nobody has."""
+        if inspection.has_left_usage(self.directory):
+            from cloison.engine import accounting
+
+            accounting.settle(self._engine, self._record)
 
     def _ended_by(self, number: int, timeout_s: float) -> bool:
         with self._gone_is_ended():
@@ -193,10 +212,24 @@ class Instance:
         with self._command("repair"):
             return self._repair()
 
+    def after_alarm(self) -> None:
+        """What its monitor asks for when the kernel is short of memory for it: count whom that has killed."""
+        from cloison.engine import accounting
+
+        accounting.after_alarm(self._engine, self._record)
+
     def _repair(self) -> bool:
+        observed = self.observe()
+        unrecorded = self._engine.driver.usage(self.id, observed) if observed.state is State.STUCK else None
         repaired = self._engine.driver.repair(self.id)
+        self._settle()
         if repaired:
-            self._engine.store.record(self.id, "repaired")
+            from cloison.engine import accounting
+
+            with self._engine.store.transaction() as changes:
+                if unrecorded is not None:
+                    accounting.book_death(changes, self._record, observed.began_ns, unrecorded)
+                changes.record(self.id, "repaired")
         return repaired
 
     # --- change ------------------------------------------------------------------------------------------
@@ -212,10 +245,18 @@ class Instance:
         with self._command("set"):
             wanted = changing.wanted(self._record, self.observe(), assignments, changing.Scope.of(scope))
             self._check(wanted.stored, before=self._record.config)
+            self._book_for_project(wanted.live or wanted.stored)
             note = "" if scope == "both" else f" --{scope}"
             with self._limits_changed(wanted):
                 self._save(changing.kept(self._record, wanted), "configured", " ".join(assignments) + note)
         return Change(wanted.at_once, wanted.later)
+
+    def _book_for_project(self, after: configuration.Config) -> None:
+        """What it has consumed so far is its present project's, if it is to belong to another from now on."""
+        if after.accounting != self._record.in_force.accounting:
+            from cloison.engine import accounting
+
+            accounting.sample(self._engine, (self._record,), with_disk=True)
 
     def _check(self, config: configuration.Config, *, before: configuration.Config) -> None:
         """Raise Invalid or Unsupported for limits that this host cannot give, where they have changed."""
@@ -259,12 +300,17 @@ class Instance:
 
     def delete(self, *, force: bool = False) -> None:
         """Delete it with all its files; a running one only with `force`. Raises WrongState."""
+        from cloison.engine import accounting
+
         if force and self.state in KEPT_STATES:
             with contextlib.suppress(WrongState):
                 self.stop(force=True)
         with self._command("delete"):
             self._expect_stopped("be deleted", hint="stop it first, or use --force")
+            self._settle()
+            disk_bytes = overlay.usage_bytes(self.directory)
             with self._engine.store.transaction() as changes:
+                accounting.close(changes, self._record, disk_bytes)
                 records.release(changes, self._record)
                 changes.record(self.id, "deleted", self.name)
             overlay.remove(self.directory)
@@ -484,6 +530,7 @@ class Instance:
             log_size_bytes=self._record.config.console.log_size_bytes,
             record=f"{self.directory}/exit",
             reboot=self._engine.command_line("_reboot", self.id),
+            alarm=self._engine.command_line("_oom", self.id),
             writable=specification.writable_paths(self._record.config),
         )
 

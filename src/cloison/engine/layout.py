@@ -6,6 +6,7 @@
     <data>/instances/<id>/upper, work   an instance's own files, as overlayfs keeps them
     <data>/instances/<id>/console.log   its console, with console.log.1
     <data>/instances/<id>/exit          how it ended last
+    <data>/instances/<id>/exit.usage    what it had used then, until that is booked (see `cloison.engine.accounting`)
     <run>/<id>/, <run>/locks/           see `cloison.runtime.rundir`
 
 <data> is /var/lib/cloison and <run> is /run/cloison; `CLOISON_ROOT=DIR` moves both below DIR, so that tests and

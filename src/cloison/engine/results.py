@@ -72,6 +72,24 @@ class Info(msgspec.Struct, frozen=True):
     live_config: dict[str, str] | None = None
 
 
+class Stats(msgspec.Struct, frozen=True):
+    """What one instance uses; null where it is not running, or where this host does not count it.
+
+    `cpu_percent` is the mean since it was started, of one CPU: two busy ones are 200. Of two readings, the difference
+    of `monotonic_ns` is the time between them."""
+
+    id: str
+    name: str
+    project: str
+    state: State
+    started: str | None
+    uptime_s: float | None
+    cpu_percent: float | None
+    limits: LimitInfo
+    usage: Usage
+    monotonic_ns: int
+
+
 class ExecResult(msgspec.Struct, frozen=True):
     """A command that has ended: its exit code (128+n for signal n) and what it wrote."""
 

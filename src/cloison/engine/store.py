@@ -8,6 +8,7 @@ The interface is small on purpose (get, put and delete with a revision, a transa
 all, list by prefix), so that etcd can carry it across machines later. Keys are paths:
 
     instances/<id>    the instance's record        names/<name>    its id        ranges/<first id>    its id
+    samples/<id>, ledger/<hour>/<id>/<project>     what it consumes: see `cloison.engine.ledger`
 
 Safe for several processes (SQLite's write-ahead log) and several threads (one connection for each).
 Whether an instance runs is never written here: that is asked of its monitor.
@@ -71,10 +72,13 @@ class Store:
 
     def list(self, prefix: str) -> tuple[Entry, ...]:
         """Every entry whose key begins with `prefix`, in the order of the keys."""
+        return self.range(prefix, prefix + "\U0010ffff")
+
+    def range(self, first: str, end: str) -> "tuple[Entry, ...]":
+        """Every entry whose key is `first` or later, and before `end`, in the order of the keys."""
         with _told(self._path):
             rows = self._connection().execute(
-                "SELECT key, value, revision FROM kv WHERE key >= ? AND key < ? ORDER BY key",
-                (prefix, prefix + "\U0010ffff"),
+                "SELECT key, value, revision FROM kv WHERE key >= ? AND key < ? ORDER BY key", (first, end)
             )
             return tuple(Entry(*row) for row in rows)
 

@@ -11,6 +11,7 @@ import select
 import signal
 import struct
 import termios
+import time
 import tty
 from collections.abc import Callable, Iterator
 
@@ -45,6 +46,31 @@ def raw(fd: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSAFLUSH, before)
+
+
+@contextlib.contextmanager
+def keys(fd: int) -> Iterator[Callable[[float], str]]:
+    """What waits so many seconds for a key and gives it, or nothing; Ctrl-C still interrupts. Keys are not shown while
+    this lasts. Where `fd` is no terminal, it only waits."""
+    if not os.isatty(fd):
+        yield _no_key
+        return
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setcbreak(fd, termios.TCSADRAIN)
+        yield lambda timeout_s: _key(fd, timeout_s)
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+def _no_key(timeout_s: float) -> str:
+    time.sleep(timeout_s)
+    return ""
+
+
+def _key(fd: int, timeout_s: float) -> str:
+    ready, _, _ = select.select((fd,), (), (), timeout_s)
+    return read_some(fd).decode(errors="replace") if ready else ""
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -102,6 +103,7 @@ class ContainerDriver:
             seccomp=filter_for(seccomp, self._cache) if seccomp is not None else b"",
             writable=request.writable,
             reboot=request.reboot,
+            alarm=request.alarm,
         )
 
     def start(self, instance_id: str, request: StartRequest, watch: Watch | None = None) -> int:
@@ -260,23 +262,27 @@ class ContainerDriver:
             connection.signal(number, is_stop=True)
             return _is_over(connection.wait(timeout_s))
 
-    def kill(self, instance_id: str) -> None:
+    def kill(self, instance_id: str) -> Usage | None:
         """End every process of the instance now. Raises Kernel, naming those that cannot be killed.
 
         Where the init does not end of it, its monitor is told to kill everybody, whatever holds them: a freezer, say.
-        A keeper that does not answer is killed itself, and what it leaves is taken back."""
+        A keeper that does not answer is killed itself, and what it leaves is taken back; then what the instance had
+        used is given, since nobody has left a record of it."""
         try:
             with self._monitor(instance_id) as connection:
                 connection.signal(SIGKILL, is_stop=True)
                 if _is_over(connection.wait(KILL_PATIENCE_S)):
-                    return
+                    return None
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(connection.monitor_pid(), SIGTERM)
                 if _is_over(connection.ended(KILL_TIMEOUT_S)):
-                    return
+                    return None
         except (monitor.NoAnswer, monitor.MonitorGone):
-            if self._wait_for_keeper(instance_id, KILL_PATIENCE_S) or self._kill_keeper(instance_id):
-                return
+            if self._wait_for_keeper(instance_id, KILL_PATIENCE_S):
+                return None
+            if self._kill_keeper(instance_id):
+                used = self.usage(instance_id, Observed(State.STUCK))
+                return used if self.repair(instance_id) else None
         places = self._places(instance_id)
         left = cgroups.members(places[-1].outer) if places else ()
         pids = ", ".join(str(pid) for pid in left) or "none to be seen"
@@ -296,7 +302,7 @@ class ContainerDriver:
         deadline = time.monotonic() + KILL_TIMEOUT_S
         while rundir.keeper() is Keeper.ALIVE and time.monotonic() < deadline:
             time.sleep(0.005)
-        return rundir.keeper() is not Keeper.ALIVE and (self.repair(instance_id) or True)
+        return rundir.keeper() is not Keeper.ALIVE
 
     def repair(self, instance_id: str) -> bool:
         """Take back what a dead keeper left; True when there was something, False when there was nothing to do.
@@ -411,6 +417,12 @@ class ContainerDriver:
         from cloison.kernel import terminal
 
         return terminal.size(0)
+
+    def keys(self) -> AbstractContextManager[Callable[[float], str]]:
+        """The keys that are typed on the caller's terminal, one at a time: see `kernel.terminal.keys`."""
+        from cloison.kernel import terminal
+
+        return terminal.keys(0)
 
     def account(self, pid: int, user: str) -> Account:
         """A user of the instance whose init is `pid`. Raises Invalid."""

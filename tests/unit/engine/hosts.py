@@ -1,10 +1,10 @@
 """A driver of one instance on a host of a known size, which writes down what it is asked for."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from cloison.base.errors import CloisonError, Invalid
-from cloison.spec.driver import HostSize, LiveLimits, Observed, State
+from cloison.spec.driver import HostSize, LiveLimits, Observed, Reading, State, Usage
 
 GIBIBYTE = 1 << 30
 SIZE = HostSize(8 * GIBIBYTE, 2 * GIBIBYTE, (0, 1, 3), (2 << 20, 1 << 30))
@@ -24,6 +24,9 @@ class HostDriver:
 
     def observe(self, _instance_id: str) -> Observed:
         return self.observed
+
+    def readings(self, instance_ids: Iterable[str]) -> dict[str, Reading]:
+        return {name: Reading(self.observed, Usage(), 0, 0) for name in instance_ids}
 
     @contextlib.contextmanager
     def command(self, _instance_id: str, _doing: str, *, timeout_s: float | None = 0.0) -> Iterator[None]:

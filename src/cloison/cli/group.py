@@ -30,12 +30,13 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
     ),
     ("Inside", ("exec", "shell", "console")),
-    ("Look", ("ls", "info", "logs", "explain", "events")),
+    ("Look", ("ls", "info", "stats", "top", "logs", "explain", "events")),
+    ("Accounts", ("ledger",)),
     ("Images", ("image",)),
     ("Host", ("check", "repair", "completion")),
 )
 ALIASES = {"list": "ls", "rm": "delete"}
-HIDDEN = {"_reboot": "reboot"}  # what cloison says to itself, and the module in which it listens
+HIDDEN = {"_oom": "oom", "_reboot": "reboot"}  # what cloison says to itself, and the module in which it listens
 _ALL = tuple(name for _, names in SECTIONS for name in names)
 
 

@@ -15,7 +15,11 @@ def portrait(info: "Info") -> str:
         "": _identity(info),
         "Processes": _processes(info),
         "Files": _files(info),
-        "Network": [("network", info.network), ("addresses", ", ".join(info.addresses) or "none")],
+        "Network": [
+            ("network", info.network),
+            ("addresses", ", ".join(info.addresses) or "none"),
+            *_moved("received", info.usage.received_bytes, "sent", info.usage.sent_bytes),
+        ],
         "User ids": _ids(info),
         "Configuration": [(key, value) for key, value in info.config.items()],
         "In force until it stops": _differing(info),
@@ -48,10 +52,22 @@ def _processes(info: "Info") -> list[tuple[str, str]]:
     memory = _of(_size(usage.memory_bytes), _size(limits.memory_bytes))
     peak = f", at most {_size(usage.memory_peak_bytes)} so far" if usage.memory_peak_bytes is not None else ""
     pairs += [("memory", memory + peak)] if memory else []
+    pairs += [("swap", format_size(usage.swap_bytes))] if usage.swap_bytes else []
+    pairs += [("oom kills", str(usage.oom_kills))] if usage.oom_kills else []
     cpu = "" if usage.cpu_ns is None else f"{usage.cpu_ns / 1e9:.3f} s"
-    pairs += [("CPU time", _of(cpu, f"{limits.cpus:g} CPUs" if limits.cpus else ""))] if cpu or limits.cpus else []
+    held = f", held back for {usage.cpu_throttled_ns / 1e9:.3f} s" if usage.cpu_throttled_ns else ""
+    limited = _of(cpu, f"{limits.cpus:g} CPUs" if limits.cpus else "")
+    pairs += [("CPU time", limited + held)] if limited else []
     count = _of(_number(usage.processes), _number(limits.processes))
-    return pairs + ([("processes", count)] if count else [])
+    pairs += [("processes", count)] if count else []
+    return pairs + _moved("read", usage.read_bytes, "written", usage.written_bytes)
+
+
+def _moved(one: str, one_bytes: int | None, other: str, other_bytes: int | None) -> list[tuple[str, str]]:
+    """A line for two counts of bytes that belong together; none where there is nothing to tell."""
+    if not one_bytes and not other_bytes:
+        return []
+    return [(f"{one}, {other}", f"{format_size(one_bytes or 0)}, {format_size(other_bytes or 0)}")]
 
 
 def _files(info: "Info") -> list[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
     cloison start NAME...      cloison exec NAME [--] COMMAND...
     cloison stop NAME...       cloison ls
+    cloison stats [NAME...]
 
 Importing click takes longer than the start of a container. Whatever has an option, and everything that is written in
 another way, takes the whole command line, which knows these forms as well; both ways end in the same functions.
@@ -19,6 +20,10 @@ def understood(words: list[str]) -> Callable[[], int] | None:
             from cloison.cli import listing
 
             return lambda: listing.show(Invocation())
+        case ["stats", *names] if not any(word.startswith("-") for word in names):
+            from cloison.cli import statistics
+
+            return lambda: statistics.show(Invocation(), names)
         case ["start" | "stop", _, *_] if not any(word.startswith("-") for word in words):
             return _on_names(words[0], words[1:])
         case ["exec", name, "--", _, *_] if not name.startswith("-"):

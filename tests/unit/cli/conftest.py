@@ -1,11 +1,12 @@
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 import msgspec
 import pytest
 
 from cloison.base.errors import NotFound
 from cloison.cli.main import run
-from cloison.engine.results import Change, ExitInfo, IdMapInfo, Info, LimitInfo
+from cloison.engine.results import Change, ExitInfo, IdMapInfo, Info, LimitInfo, Stats
 from cloison.spec.config import Config
 from cloison.spec.driver import State, Usage
 
@@ -39,6 +40,40 @@ STOPPED = msgspec.structs.replace(
     addresses=(),
     usage=Usage(),
     exit=ExitInfo(137, "killed", "2026-01-02T05:00:00Z", 0),
+)
+
+
+SECOND_NS = 1_000_000_000
+WEB_STATS = Stats(
+    id=RUNNING.id,
+    name="web",
+    project="default",
+    state=State.RUNNING,
+    started=RUNNING.started,
+    uptime_s=100.0,
+    cpu_percent=1.5,
+    limits=RUNNING.limits,
+    usage=Usage(
+        cpu_ns=1_500_000_000,
+        memory_bytes=64 << 20,
+        processes=9,
+        read_bytes=3 << 20,
+        written_bytes=1 << 20,
+        received_bytes=2048,
+        sent_bytes=1024,
+        oom_kills=2,
+    ),
+    monotonic_ns=100 * SECOND_NS,
+)
+DB_STATS = msgspec.structs.replace(
+    WEB_STATS,
+    id="0123456789ac",
+    name="db",
+    state=State.STOPPED,
+    started=None,
+    uptime_s=None,
+    cpu_percent=None,
+    usage=Usage(),
 )
 
 
@@ -89,6 +124,28 @@ class FakeEngine:
 
     def instances(self) -> tuple[FakeInstance, ...]:
         return tuple(self._instances.values())
+
+    def stats(self, names: tuple[str, ...] = (), *, is_booked: bool = True) -> tuple[Stats, ...]:
+        self.calls.append(("stats", *names, {"is_booked": is_booked}))
+        known = {stats.name: stats for stats in (DB_STATS, WEB_STATS)}
+        missing = [name for name in names if name not in known]
+        if missing:
+            raise NotFound(f"there is no instance {missing[0]!r}")
+        return tuple(known[name] for name in names) or tuple(known.values())
+
+    @contextlib.contextmanager
+    def keys(self) -> Iterator[Callable[[float], str]]:
+        """Nobody presses a key but at the end: then q."""
+        pressed = iter(("", "", "q"))
+        yield lambda _timeout_s: next(pressed)
+
+    def sample(self) -> int:
+        self.calls.append(("sample", {}))
+        return 2
+
+    def ledger(self, begin_ns: int, end_ns: int, **options: object) -> object:
+        self.calls.append(("ledger", begin_ns, end_ns, options))
+        return self.answers["ledger"]
 
     def create(self, *args: object, **options: object) -> FakeInstance:
         self.calls.append(("create", *args, options))

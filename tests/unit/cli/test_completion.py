@@ -26,7 +26,7 @@ def completed(
 @pytest.mark.parametrize(
     ("line", "answers"),
     [
-        ("cloison sta", ["start"]),
+        ("cloison sta", ["start", "stats"]),
         ("cloison start w", ["web"]),
         ("cloison start web ", ["db"]),
         ("cloison exec ", ["db", "web"]),

@@ -50,9 +50,9 @@ def test_wrong_words_are_one_sentence_in_the_same_shape(cloison: Cloison) -> Non
 
 
 def test_an_unknown_command_names_the_nearest_one(cloison: Cloison) -> None:
-    said = cloison("strat web")
+    said = cloison("strt web")
     assert said.code == 2
-    assert said.err.startswith("cloison: there is no command 'strat'; 'start' is one\n")
+    assert said.err.startswith("cloison: there is no command 'strt'; 'start' is one\n")
 
 
 def test_the_same_holds_below_image(cloison: Cloison) -> None:

@@ -10,7 +10,7 @@ import os
 from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
 from cloison.kernel.abi import RLIMITS
 from cloison.plan.plan import Plan
-from cloison.plan.steps import DeviceFilter, Exec, Fsmount, MountSetattr, Prlimit, Setrlimit, Step, Write
+from cloison.plan.steps import DeviceFilter, Exec, Fsmount, MountSetattr, OpenPty, Prlimit, Setrlimit, Step, Write
 from cloison.plan.text import call
 
 NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
@@ -153,6 +153,8 @@ def _known(step: Step, error: int) -> tuple[type[CloisonError], str]:
         return Unsupported, "this kernel takes no eBPF program for devices (CONFIG_CGROUP_BPF); " + _CHECK
     if isinstance(step, Write) and step.path.endswith("/oom_score_adj") and error == errno.EACCES:
         return Unsupported, "this host does not let cloison lower it so far (no CAP_SYS_RESOURCE); choose a higher one"
+    if isinstance(step, OpenPty) and error == errno.EPERM:
+        return Kernel, "limits.devices has to allow terminals: c 5:2 rw and c 136:* rw"
     if error in (errno.ENOSYS, errno.EOPNOTSUPP):
         return Unsupported, _CHECK
     if error in (errno.EPERM, errno.EACCES):

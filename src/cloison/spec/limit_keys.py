@@ -239,7 +239,7 @@ _KEYS: tuple[Key, ...] = (
         devices.parse,
         devices.format_list,
         "what may be done with device nodes, in this order",
-        "deny a, allow c 1:3 rwm, allow /dev/fuse rw",
+        "allow /dev/fuse rw, deny c 1:9 rw",
     ),
     Key(
         "limits.rlimits.*",

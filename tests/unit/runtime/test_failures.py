@@ -6,7 +6,7 @@ import signal
 import pytest
 
 from cloison.base.errors import CloisonError, Host, NoSpace, Unsupported
-from cloison.plan.steps import Exec, MountSetattr, Step
+from cloison.plan.steps import Exec, MountSetattr, OpenPty, Step
 from cloison.runtime.failures import CannotExecute, ProgramNotFound, failure
 from tests.unit.plan import worlds
 
@@ -40,6 +40,10 @@ def test_a_file_system_that_cannot_be_mapped_is_named_with_both_ways_out() -> No
     problem = failure(PLAN, index, errno.EINVAL, 0)
     assert isinstance(problem, Unsupported)
     assert "security.privileged=true" in problem.hint
+
+
+def test_terminals_that_are_denied_are_told_by_the_key_that_denies_them() -> None:
+    assert "limits.devices" in failure(PLAN, first(OpenPty), errno.EPERM, 0).hint
 
 
 def test_no_space_is_a_class_of_its_own() -> None:

@@ -29,7 +29,7 @@ class SetVerb(Verb):
         "cloison set web limits.memory=          (back to the default)",
         "cloison set web limits.memory=50% limits.io./var/lib.write_bps=20M",
         "cloison set --live web limits.cpus=4    (until it stops)",
-        "cloison set web 'limits.devices=deny a, allow c 1:3 rwm'",
+        "cloison set web 'limits.devices=allow /dev/fuse rw, deny c 1:9 rw'",
     ),
 )
 @click.option("--live", is_flag=True, help="Only what runs, until it stops; what is stored stays as it is.")

@@ -12,6 +12,7 @@ import functools
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -125,6 +126,27 @@ def missing_debian() -> str:
     return missing_root() or ("" if shutil.which("mmdebstrap") else "mmdebstrap is not installed")
 
 
+@functools.cache
+def lacks(answer: str) -> bool:
+    """Whether the kernel refuses something to this user, by its name among the answers of the probe."""
+    from cloison.kernel import probe  # not above: that it is installed is asked first
+
+    with tempfile.TemporaryDirectory() as directory:
+        return bool(getattr(probe.facts(f"{directory}/facts.json", directory).answers, answer) != 0)
+
+
+def missing_vlan() -> str:
+    return "this kernel has no VLAN interfaces" if lacks("vlan") else ""
+
+
+def missing_ipvlan() -> str:
+    return "this kernel has no ipvlan interfaces" if lacks("ipvlan") else ""
+
+
+def missing_bridge_vlan() -> str:
+    return "this kernel's bridges have no VLANs" if lacks("bridge_vlan") else ""
+
+
 # What no machine that develops cloison can be relied on to have.
 ONLY_IN_GUEST = ("needs_pure_v2", "needs_systemd_host", "needs_project_quotas")
 PROMISED = frozenset(os.environ.get("CLOISON_TEST_PROMISED", "").split())
@@ -137,6 +159,9 @@ MISSING: dict[str, Callable[[], str]] = {
     "needs_systemd_host": missing_systemd_host,
     "needs_project_quotas": missing_quota,
     "needs_qemu": missing_qemu,
+    "needs_vlan": missing_vlan,
+    "needs_ipvlan": missing_ipvlan,
+    "needs_bridge_vlan": missing_bridge_vlan,
     "needs_kvm": missing_kvm,
     "needs_loop": missing_loop,
     "needs_hugepages": missing_hugepages,

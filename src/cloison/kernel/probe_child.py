@@ -33,8 +33,9 @@ MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
 FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-RTM_NEWLINK, NLM_F_NEW, NLM_F_REQUEST_ACK = 16, 0x600, 5
+RTM_NEWLINK, RTM_SETLINK, NLM_F_NEW, NLM_F_REQUEST_ACK = 16, 19, 0x600, 5
 IFLA_LINKINFO, IFLA_INFO_KIND, NLMSG_ERROR = 18, 1, 2
+AF_BRIDGE, IFLA_AF_SPEC, IFLA_BRIDGE_FLAGS, IFLA_BRIDGE_VLAN_INFO, BRIDGE_FLAGS_SELF = 7, 26, 0, 2, 2
 NETLINK_NETFILTER, NFT_GETGEN = 12, 10 << 8 | 16
 
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -146,15 +147,27 @@ def network() -> Answers:
     for kind in LINKS:
         error = netlink(socket.NETLINK_ROUTE, RTM_NEWLINK, NLM_F_NEW, new_link(kind))
         found[kind] = error if error == errno.EOPNOTSUPP else 0  # EINVAL: it wants to be told more
+    if not found["bridge"]:
+        found["bridge_vlan"] = bridge_vlan()
     found["nftables"] = netlink(NETLINK_NETFILTER, NFT_GETGEN, 0, bytes(4))
     return found
 
 
-def new_link(kind: str) -> bytes:
-    """A struct ifinfomsg, and after it the kind; the kernel chooses the name."""
+def bridge_vlan() -> int:
+    """The errno of letting a VLAN through to a bridge, which is made for this."""
+    index = 1000
+    error = netlink(socket.NETLINK_ROUTE, RTM_NEWLINK, NLM_F_NEW, new_link("bridge", index))
+    attributes = struct.pack("=HHHxxHHHH", 6, IFLA_BRIDGE_FLAGS, BRIDGE_FLAGS_SELF, 8, IFLA_BRIDGE_VLAN_INFO, 0, 5)
+    body = struct.pack("=BxHiII", AF_BRIDGE, 0, index, 0, 0)
+    body += struct.pack("=HH", 4 + len(attributes), IFLA_AF_SPEC) + attributes
+    return error or netlink(socket.NETLINK_ROUTE, RTM_SETLINK, 0, body)
+
+
+def new_link(kind: str, index: int = 0) -> bytes:
+    """A struct ifinfomsg, and after it the kind; the kernel chooses the name, and the index where it is 0."""
     name = kind.encode() + b"\0"
     info = struct.pack("=HH", 4 + len(name), IFLA_INFO_KIND) + name + bytes(-len(name) % 4)
-    return bytes(16) + struct.pack("=HH", 4 + len(info), IFLA_LINKINFO) + info
+    return struct.pack("=BxHiII", 0, 0, index, 0, 0) + struct.pack("=HH", 4 + len(info), IFLA_LINKINFO) + info
 
 
 def netlink(family: int, message: int, flags: int, body: bytes) -> int:

@@ -18,7 +18,7 @@ MAY_IMPORT: dict[str, frozenset[str]] = {
     "base": frozenset(),
     "kernel": frozenset(),
     "spec": frozenset(),
-    "plan": frozenset({"spec", "kernel.abi"}),
+    "plan": frozenset({"spec", "kernel.abi", "kernel.netlink"}),
     "runtime": frozenset({"plan", "spec", "kernel"}),
     "vm": frozenset({"plan", "spec", "kernel"}),
     "images": frozenset({"plan", "spec", "kernel"}),
@@ -50,7 +50,7 @@ OPENERS = frozenset(
 )
 
 # Pure code touches no file, clock, environment, process or network.
-PURE = ("spec", "plan", "kernel.abi")
+PURE = ("spec", "plan", "kernel.abi", "kernel.netlink")
 PURE_EXCEPT = frozenset({"plan.journal"})  # the only file-writer of plan/
 IMPURE_MODULES = DOORS | frozenset(
     {"asyncio", "glob", "http", "io", "logging", "multiprocessing", "random", "secrets", "select", "selectors"}

@@ -10,12 +10,15 @@ from tools.vm import base, images, machine, tree
 PLACE: Final = base.CHECKOUT / "build" / "vm"
 SELECTED: Final = ("-m", "guest", "tests/integration", "tests/kernel", "tests/vm")
 PROMISED: Final = (
+    "needs_bridge_vlan",
     "needs_cgroup",
     "needs_cgroup2",
+    "needs_ipvlan",
     "needs_lxcfs",
     "needs_project_quotas",
     "needs_pure_v2",
     "needs_root",
+    "needs_vlan",
 )
 PROMISED_TOO: Final = ("needs_systemd_host", "needs_userns", "debian")
 PATIENCE: Final = 5.0  # emulation makes programs about ten times slower; deadlines of tests are generous already

@@ -1,0 +1,44 @@
+"""Networks as values: an interface with all that it needs, and its routes. Pure.
+
+What people write is in `cloison.spec.config`; here everything is resolved, so that a plan can be compiled of it.
+"""
+
+import msgspec
+
+
+class Route(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A route inside: to `destination`, a CIDR or "default", through the gateway `via`; without one it is on the link."""
+
+    destination: str
+    via: str = ""
+    metric: int = 0
+
+
+class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A network interface of an instance, with nothing left to look up.
+
+    `number` counts from 0; inside, its index is `number` + 2. `host_name` is the host's end of a pair, or the device
+    that is lent (`phys`). `addresses` are CIDR, set from outside before the init runs. `master` is the bridge, or what
+    a macvlan, ipvlan or vlan sits on. Rates are bits per second. `proxies` are addresses that the host answers for,
+    each with the index of the interface on which it does. `files` are written before the start and removed at the end.
+    `nft` is what `nft --json` is told before the start, `nft_undo` what takes it back."""
+
+    number: int
+    type: str
+    name: str
+    host_name: str = ""
+    mac: str = ""
+    mtu: int = 0
+    addresses: tuple[str, ...] = ()
+    gateways: tuple[str, ...] = ()
+    routes: tuple[Route, ...] = ()
+    master: str = ""
+    master_index: int = 0
+    mode: str = ""
+    vlan: int = 0
+    is_isolated: bool = False
+    ingress_bps: int = 0
+    proxies: tuple[tuple[str, int], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    nft: str = ""
+    nft_undo: str = ""

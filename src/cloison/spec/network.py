@@ -7,7 +7,7 @@ import msgspec
 
 
 class Route(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A route inside: to `destination`, a CIDR or "default", through the gateway `via`; without one it is on the link."""
+    """A route inside: to `destination`, a CIDR or "default", through the gateway `via`; none is on the link."""
 
     destination: str
     via: str = ""

@@ -63,6 +63,20 @@ def test_a_limit_that_changes_shows_at_once(launch: Launch) -> None:
 
 
 @pytest.mark.guest
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one CPU cannot be narrowed")
+@pytest.mark.usefixtures("lxcfs")
+def test_the_cpus_are_those_of_the_limit(launch: Launch) -> None:
+    web = launch("limits.cpu_set=1")
+    assert inside(web, "nproc").strip() == "1"
+    assert inside(web, "grep", "-c", "^processor", "/proc/cpuinfo").strip() == "1"
+    assert inside(web, "grep", "-c", "^cpu[0-9]", "/proc/stat").strip() == "1"
+    assert inside(web, "cat", "/sys/devices/system/cpu/online").strip() == "1"
+    web.set("limits.cpu_set=0-1")
+    assert inside(web, "nproc").strip() == "2"
+    assert inside(web, "grep", "-c", "^processor", "/proc/cpuinfo").strip() == "2"
+
+
+@pytest.mark.guest
 @pytest.mark.usefixtures("lxcfs")
 def test_every_view_is_in_its_place_and_can_only_be_read(launch: Launch) -> None:
     mounts = traces.mount_table(init_of(launch()))

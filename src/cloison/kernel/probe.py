@@ -36,6 +36,7 @@ class Answers(msgspec.Struct, frozen=True):
     mount_api: int | None = None
     mount_setattr: int | None = None
     seccomp: int | None = None
+    device_filter: int | None = None
     # namespaces: as this user, with id 0 inside mapped to another id outside
     user_namespace: int | None = None
     network_namespace: int | None = None

@@ -32,6 +32,8 @@ OPEN_TREE_CLONE, MOUNT_ATTR_IDMAP = 1, 0x100000
 MOVE_MOUNT_F_EMPTY_PATH, MOVE_MOUNT_T_EMPTY_PATH = 0x04, 0x40
 FSCONFIG_SET_FLAG, FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 0, 1, 6
 MS_REC, MS_PRIVATE = 0x4000, 1 << 18
+SYS_BPF = {"x86_64": 321, "aarch64": 280, "riscv64": 280, "ppc64le": 361, "s390x": 351}
+BPF_PROG_LOAD, BPF_PROG_TYPE_CGROUP_DEVICE = 5, 15
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 RTM_NEWLINK, RTM_SETLINK, NLM_F_NEW, NLM_F_REQUEST_ACK = 16, 19, 0x600, 5
 IFLA_LINKINFO, IFLA_INFO_KIND, NLMSG_ERROR = 18, 1, 2
@@ -83,7 +85,22 @@ def system_calls() -> Answers:
             lambda: checked(LIBC.prctl(PR_SET_SECCOMP, ctypes.c_long(SECCOMP_MODE_FILTER), None)),
             also=errno.EACCES,
         ),
+        **device_filter(),
     }
+
+
+def device_filter() -> Answers:
+    """Whether a BPF program may decide about devices: the shortest one that the kernel verifies is loaded, and let go.
+
+    Source: bpf(2), BPF_PROG_LOAD; Documentation/bpf/standardization/instruction-set.rst."""
+    number = SYS_BPF.get(os.uname().machine)
+    if number is None:
+        return {}
+    program = ctypes.create_string_buffer(struct.pack("=QQ", 0x1_0000_00B7, 0x95))  # r0 = 1; exit
+    license_ = ctypes.create_string_buffer(b"GPL")
+    head = struct.pack("=IIQQ", BPF_PROG_TYPE_CGROUP_DEVICE, 2, ctypes.addressof(program), ctypes.addressof(license_))
+    attributes = head + bytes(48 - len(head))
+    return {"device_filter": error_of(lambda: os.close(call(number, BPF_PROG_LOAD, attributes, len(attributes))))}
 
 
 def but_for(expected: int, attempt: Callable[[], object], *, also: int = 0) -> int:

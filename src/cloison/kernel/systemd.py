@@ -42,7 +42,16 @@ def top() -> str | None:
     """Where the groups that systemd manages begin, below the mount point: empty for the very top, which is usual.
 
     None where systemd is not process 1, or where this user cannot ask it for units."""
-    if os.geteuid() != 0 or not os.path.isdir(BOOTED):
+    return _found_top() if os.geteuid() == 0 else None
+
+
+def is_manager() -> bool:
+    """Whether systemd is process 1, whoever asks."""
+    return _found_top() is not None
+
+
+def _found_top() -> str | None:
+    if not os.path.isdir(BOOTED):
         return None
     try:
         with open("/proc/1/cgroup", "rb", buffering=0) as file:

@@ -4,18 +4,13 @@
 of a start, in a sentence.
 """
 
-from typing import Final
-
 from cloison.base.errors import Unsupported
-from cloison.kernel.cgroup_world import CgroupWorld
 from cloison.kernel.probe import HostFacts
-from cloison.runtime.findings import GIVE_UP, Finding, findings, said
+from cloison.runtime.finding import Finding, said
+from cloison.runtime.findings import GIVE_UP, findings
 from cloison.runtime.survey import survey
 
-__all__ = ["CONTROLLER_OF", "Finding", "check", "require_start"]
-
-# Which controller of the control groups a key of the configuration needs.
-CONTROLLER_OF: Final = {"limits.memory": "memory", "limits.cpus": "cpu", "limits.processes": "pids"}
+__all__ = ["Finding", "check", "require_start"]
 
 
 def check(directory: str) -> tuple[Finding, ...]:
@@ -23,16 +18,8 @@ def check(directory: str) -> tuple[Finding, ...]:
     return findings(survey(directory))
 
 
-def require_start(
-    facts: HostFacts,
-    *,
-    is_privileged: bool,
-    limits: tuple[str, ...] = (),
-    world: CgroupWorld | None = None,
-) -> None:
-    """Raise Unsupported, in one sentence, for the first thing without which nothing of this kind can start.
-
-    `limits` are keys of CONTROLLER_OF, which have to be enforced in `world`."""
+def require_start(facts: HostFacts, *, is_privileged: bool) -> None:
+    """Raise Unsupported, in one sentence, for the first thing without which nothing of this kind can start."""
     answers = facts.answers
     if facts.euid and answers.user_namespace:
         raise Unsupported(
@@ -46,19 +33,6 @@ def require_start(
         )
     if not is_privileged:
         _require_unprivileged(facts)
-    for key in limits:
-        _require_controller(world, key)
-
-
-def _require_controller(world: CgroupWorld | None, key: str) -> None:
-    controller = CONTROLLER_OF[key]
-    if world is not None and world.of(controller) is None:
-        raise Unsupported(
-            f"{key} cannot be set: no control group hierarchy with the {controller} controller is mounted here",
-            hint=f"mount one, or do without {key}; `cloison check` lists what there is",
-            key=key,
-            controller=controller,
-        )
 
 
 def _require_unprivileged(facts: HostFacts) -> None:

@@ -1,42 +1,28 @@
 """The judgement on a host, topic by topic: each ability, whether cloison can do without it, and what to do. Pure."""
 
 import errno
-import os
 from collections.abc import Iterator
-from typing import Final, Literal
-
-import msgspec
+from typing import Final
 
 from cloison.base.capabilities import CAPABILITIES
 from cloison.base.ids import RANGE
 from cloison.base.units import format_size
 from cloison.kernel import lxcfs
-from cloison.kernel.cgroup_world import Hierarchy
+from cloison.runtime.finding import REQUIRED, Finding, tried
+from cloison.runtime.group_findings import control_groups
 from cloison.runtime.survey import Survey
 
-REQUIRED: Final = "required"
 UNPRIVILEGED: Final = "for unprivileged containers"
 GIVE_UP: Final = "security.privileged=true does without, and makes root inside root of the host"
 _ENOUGH_BYTES: Final = 1 << 30
 _ENOUGH_INODES: Final = 50_000  # a Debian root file system has some 10,000 files, an application's image up to this
 
 
-class Finding(msgspec.Struct, frozen=True):
-    """One ability. `needed` is "required" or says for what; `hint` says what to do where it is not "ok"."""
-
-    topic: str
-    name: str
-    status: Literal["ok", "missing", "limited"]
-    needed: str
-    detail: str
-    hint: str = ""
-
-
 def findings(host: Survey) -> tuple[Finding, ...]:
     """All of them, topic by topic."""
     return (
         *_namespaces(host),
-        *_control_groups(host),
+        *control_groups(host),
         *_storage(host),
         *_security(host),
         *_networking(host),
@@ -44,21 +30,6 @@ def findings(host: Survey) -> tuple[Finding, ...]:
         *_programs(host),
         *_ceilings(host),
     )
-
-
-def said(error: int | None) -> str:
-    """How the kernel answered an attempt, in words."""
-    if error is None:
-        return "could not be tried, since something above is missing"
-    if error in (errno.ENOSYS, errno.ENODEV, errno.EOPNOTSUPP):
-        return "not in this kernel"
-    return f"{os.strerror(error)} ({errno.errorcode.get(error, error)})" if error else "works"
-
-
-def _tried(topic: str, name: str, error: int | None, needed: str, hint: str) -> Finding:
-    if error == 0:
-        return Finding(topic, name, "ok", needed, "works")
-    return Finding(topic, name, "missing", needed, said(error), hint)
 
 
 # --- namespaces ------------------------------------------------------------------------------------------------------
@@ -81,7 +52,7 @@ def _namespaces(host: Survey) -> Iterator[Finding]:
             yield Finding(topic, name, "ok", needed, "the kernel has them")
         else:
             yield Finding(topic, name, "missing", needed, "not in this kernel", f"use a kernel with {option}")
-    yield _tried(topic, "user namespaces", host.facts.answers.user_namespace, UNPRIVILEGED, _userns_hint(host))
+    yield tried(topic, "user namespaces", host.facts.answers.user_namespace, UNPRIVILEGED, _userns_hint(host))
     if host.facts.euid:
         yield _subordinate_ids(host)
 
@@ -108,78 +79,6 @@ def _subordinate_ids(host: Survey) -> Finding:
     return Finding(topic, name, "limited" if count else "missing", needed, f"{count} of {RANGE} for {host.user}", hint)
 
 
-# --- control groups --------------------------------------------------------------------------------------------------
-
-_CONTROLLERS: Final = (
-    (("memory",), "for limits.memory"),
-    (("cpu",), "for limits.cpus"),
-    (("pids",), "for limits.processes"),
-    (("cpuacct", "cpu"), "for CPU time in `cloison info`"),
-    (("cpuset",), "for pinning to CPUs"),
-    (("io", "blkio"), "for limits of disk traffic"),
-)
-_WORLDS: Final = {
-    "v1": "v1: each controller in a hierarchy of its own",
-    "hybrid": "hybrid: controllers on v1, and a v2 tree beside them",
-    "v2": "v2: one tree for all",
-}
-
-
-def _control_groups(host: Survey) -> Iterator[Finding]:
-    topic, world = "Control groups", host.world
-    if world.kind == "none":
-        hint = "mount -t cgroup2 none /sys/fs/cgroup"
-        yield Finding(topic, "hierarchies", "missing", "for limits and for systemd inside", "none is mounted", hint)
-        return
-    yield Finding(topic, "hierarchies", "ok", "for limits", _WORLDS[world.kind])
-    for names, needed in _CONTROLLERS:
-        yield _controller(host, names, needed)
-    yield _freezer(host)
-    yield _device_rules(host)
-    has_tree = world.unified() is not None or world.of("name=systemd") is not None
-    yield Finding(
-        topic,
-        "a tree without limits",
-        "ok" if has_tree else "missing",
-        "for systemd inside",
-        "v2" if world.unified() else "v1, name=systemd" if has_tree else "neither v2 nor name=systemd is mounted",
-        ""
-        if has_tree
-        else "make /sys/fs/cgroup/systemd; mount -t cgroup -o none,name=systemd none /sys/fs/cgroup/systemd",
-    )
-
-
-def _controller(host: Survey, names: tuple[str, ...], needed: str) -> Finding:
-    topic, name = "Control groups", "/".join(names)
-    hierarchy = next((found for found in map(host.world.of, names) if found is not None), None)
-    if hierarchy is None:
-        hint = (
-            "boot without cgroup_disable=, with a kernel that has it; on v2 it is in the top's cgroup.controllers then"
-        )
-        return Finding(topic, name, "missing", needed, "in no hierarchy that is mounted", hint)
-    return _usable(host, hierarchy, name, needed)
-
-
-def _usable(host: Survey, hierarchy: Hierarchy, name: str, needed: str) -> Finding:
-    topic, where = "Control groups", f"v{hierarchy.version} in {hierarchy.mountpoint}"
-    if hierarchy.mountpoint not in host.writable:
-        hint = "run as root; inside another container, ask for its control groups to be writable (delegated)"
-        return Finding(topic, name, "limited", needed, f"{where}, not for {host.user} to write", hint)
-    return Finding(topic, name, "ok", needed, where)
-
-
-def _freezer(host: Survey) -> Finding:
-    """Every group of a v2 tree can be frozen, also without a controller."""
-    name, needed, unified = "freezer", "for freezing instances", host.world.unified()
-    return _usable(host, unified, name, needed) if unified else _controller(host, (name,), needed)
-
-
-def _device_rules(host: Survey) -> Finding:
-    if host.world.kind == "v2":
-        return Finding("Control groups", "devices", "ok", "for privileged containers", "v2, by BPF programs")
-    return _controller(host, ("devices",), "for privileged containers")
-
-
 # --- mounts and storage ----------------------------------------------------------------------------------------------
 
 
@@ -190,14 +89,14 @@ def _storage(host: Survey) -> Iterator[Finding]:
     mapped = f"put cloison's files on ext4, xfs or btrfs, with Linux 5.19 or later; {GIVE_UP}"
     if answers.idmapped_mounts == errno.EPERM:
         mapped = "run as root, outside a container: nobody else may map the ids of a mount"
-    yield _tried(topic, "new mount calls (fsopen, move_mount)", answers.mount_api, REQUIRED, newer)
-    yield _tried(topic, "mount_setattr", answers.mount_setattr, REQUIRED, newer)
-    yield _tried(topic, "openat2", answers.openat2, REQUIRED, newer)
-    yield _tried(topic, "overlayfs", answers.overlay, REQUIRED, overlay)
+    yield tried(topic, "new mount calls (fsopen, move_mount)", answers.mount_api, REQUIRED, newer)
+    yield tried(topic, "mount_setattr", answers.mount_setattr, REQUIRED, newer)
+    yield tried(topic, "openat2", answers.openat2, REQUIRED, newer)
+    yield tried(topic, "overlayfs", answers.overlay, REQUIRED, overlay)
     in_userns = f"use Linux 5.11 or later; {GIVE_UP}"
-    yield _tried(topic, "overlayfs in a user namespace", answers.overlay_in_userns, UNPRIVILEGED, in_userns)
+    yield tried(topic, "overlayfs in a user namespace", answers.overlay_in_userns, UNPRIVILEGED, in_userns)
     yield _idmapped(host, mapped)
-    yield _tried(topic, "overlayfs on id-mapped layers", answers.idmapped_overlay, UNPRIVILEGED, mapped)
+    yield tried(topic, "overlayfs on id-mapped layers", answers.idmapped_overlay, UNPRIVILEGED, mapped)
     yield _free_space(host)
     yield _device(host, topic, "/dev/fuse", "for lxcfs, and FUSE inside", "modprobe fuse, as root")
 
@@ -207,7 +106,7 @@ def _idmapped(host: Survey, hint: str) -> Finding:
     if error == errno.EINVAL:
         detail = f"{host.space.fstype}, at {host.facts.directory}, cannot map ids with this kernel"
         return Finding("Mounts & storage", name, "missing", UNPRIVILEGED, detail, hint)
-    return _tried("Mounts & storage", name, error, UNPRIVILEGED, hint)
+    return tried("Mounts & storage", name, error, UNPRIVILEGED, hint)
 
 
 def _free_space(host: Survey) -> Finding:
@@ -233,7 +132,7 @@ def _security(host: Survey) -> Iterator[Finding]:
     topic, answers = "Security", host.facts.answers
     yield _root(host)
     yield _capabilities(host)
-    yield _tried(topic, "system call filters", answers.seccomp, "for security.seccomp", "use CONFIG_SECCOMP_FILTER")
+    yield tried(topic, "system call filters", answers.seccomp, "for security.seccomp", "use CONFIG_SECCOMP_FILTER")
     yield Finding(
         topic,
         "libseccomp",
@@ -243,9 +142,9 @@ def _security(host: Survey) -> Iterator[Finding]:
         "" if host.libseccomp else "apt-get install libseccomp2, pip install pyseccomp",
     )
     newer = "use Linux 5.9 or later"
-    yield _tried(topic, "close_range", answers.close_range, REQUIRED, newer)
-    yield _tried(topic, "process descriptors (pidfd)", answers.pidfd, REQUIRED, newer)
-    yield _tried(topic, "clone3 into a cgroup", answers.clone_into_cgroup, REQUIRED, newer)
+    yield tried(topic, "close_range", answers.close_range, REQUIRED, newer)
+    yield tried(topic, "process descriptors (pidfd)", answers.pidfd, REQUIRED, newer)
+    yield tried(topic, "clone3 into a cgroup", answers.clone_into_cgroup, REQUIRED, newer)
     module = next((name for name in ("apparmor", "selinux") if name in host.security_modules.split(",")), "")
     yield Finding(
         topic,
@@ -293,7 +192,7 @@ _LINKS: Final = (
 def _networking(host: Survey) -> Iterator[Finding]:
     for name, needed, option in _LINKS:
         error: int | None = getattr(host.facts.answers, name)
-        yield _tried("Networking", name, error, needed, f"use a kernel with {option}; some put it in an extra package")
+        yield tried("Networking", name, error, needed, f"use a kernel with {option}; some put it in an extra package")
     yield _device(host, "Networking", "/dev/net/tun", "for virtual machines, and VPNs inside", "modprobe tun, as root")
 
 

@@ -6,9 +6,10 @@ from typing import Final
 import msgspec
 
 from cloison.base.errors import Unsupported
-from cloison.kernel import cgroup_world, inventory, lxcfs, probe
+from cloison.kernel import cgroup_world, inventory, limit_files, lxcfs, probe, systemd
 from cloison.kernel.cgroup_world import CgroupWorld
 from cloison.kernel.inventory import Space
+from cloison.kernel.limit_files import LimitFiles
 from cloison.kernel.lxcfs import Lxcfs
 from cloison.kernel.probe import HostFacts, Privileges
 from cloison.runtime import launcher
@@ -24,6 +25,8 @@ PROGRAMS: Final = (
         "newuidmap",
         "nft",
         "setpriv",
+        "systemctl",
+        "systemd-run",
         "unshare",
     ),
     *("qemu-system-aarch64", "qemu-system-x86_64"),
@@ -55,6 +58,8 @@ class Survey(msgspec.Struct, frozen=True):
     libseccomp: str | None
     launcher: str | None
     lxcfs: Lxcfs
+    limit_files: LimitFiles
+    is_systemd: bool  # it is process 1, and manages the control groups
 
 
 def host_facts(directory: str, *, is_fresh: bool = False) -> HostFacts:
@@ -85,6 +90,8 @@ def survey(directory: str) -> Survey:
         libseccomp=_libseccomp(),
         launcher=_launcher(),
         lxcfs=lxcfs.look(),
+        limit_files=limit_files.look(world),
+        is_systemd=systemd.is_manager(),
     )
 
 

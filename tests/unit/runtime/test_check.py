@@ -8,15 +8,18 @@ import pytest
 from cloison.base.errors import Unsupported
 from cloison.kernel.cgroup_world import CgroupWorld, Hierarchy
 from cloison.kernel.inventory import Space
+from cloison.kernel.limit_files import LimitFiles
 from cloison.kernel.lxcfs import DIRECTORY, FILES, Lxcfs
 from cloison.kernel.probe import Answers, HostFacts, Privileges
-from cloison.runtime.check import CONTROLLER_OF, require_start
-from cloison.runtime.findings import Finding, findings
+from cloison.runtime.check import require_start
+from cloison.runtime.finding import Finding
+from cloison.runtime.findings import findings
 from cloison.runtime.survey import CEILINGS, DEVICES, PROGRAMS, Survey
 
 ALL_CAPABILITIES = (1 << 41) - 1
 CAP_SYS_ADMIN, CAP_SYS_RESOURCE = 21, 24
-V2 = CgroupWorld("v2", (Hierarchy(("cpuset", "cpu", "io", "memory", "pids"), "/sys/fs/cgroup", 2, "/"),))
+V2 = CgroupWorld("v2", (Hierarchy(("cpuset", "cpu", "hugetlb", "io", "memory", "pids"), "/sys/fs/cgroup", 2, "/"),))
+V2_FILES = frozenset({"memory.swap.max", "cpu.max", "cpu.max.burst", "io.max", "io.bfq.weight", "cgroup.kill"})
 HYBRID = CgroupWorld(
     "hybrid",
     (
@@ -52,6 +55,8 @@ HOST = Survey(
     libseccomp="/usr/lib/libseccomp.so.2",
     launcher="/usr/lib/cloison/launcher",
     lxcfs=Lxcfs(DIRECTORY, is_mounted=True, files=FILES),
+    limit_files=LimitFiles(V2_FILES, disks=("sda",), weighed=(("sda", "bfq"),)),
+    is_systemd=True,
 )
 
 
@@ -103,6 +108,7 @@ def test_every_complaint_says_what_to_do() -> None:
         libseccomp=None,
         launcher=None,
         lxcfs=Lxcfs(DIRECTORY, is_mounted=False),
+        limit_files=LimitFiles(),
     )
     assert [finding.name for finding in complaints(nothing) if not finding.hint or not finding.detail] == []
     assert all(finding.status != "ok" for finding in findings(nothing))
@@ -139,7 +145,7 @@ def test_the_switch_that_forbids_user_namespaces_is_named(euid: int, switch: str
 
 def test_another_user_needs_ids_of_its_own() -> None:
     facts = msgspec.structs.replace(FACTS, euid=1000)
-    found = complaint(facts=facts, user="ana", subuids=((100000, 65536),), subgids=((100000, 1000),))
+    found = complaint(facts=facts, is_systemd=False, user="ana", subuids=((100000, 65536),), subgids=((100000, 1000),))
     assert (found.name, found.status) == ("subordinate ids", "limited")
     assert found.detail == "1000 of 65536 for ana"
     assert found.hint == "add ana:100000:65536 to /etc/subuid and /etc/subgid"
@@ -147,8 +153,74 @@ def test_another_user_needs_ids_of_its_own() -> None:
 
 def test_a_hybrid_host_is_asked_controller_by_controller() -> None:
     writable = frozenset(hierarchy.mountpoint for hierarchy in HYBRID.hierarchies)
-    host = msgspec.structs.replace(HOST, world=HYBRID, writable=writable)
-    assert [finding.name for finding in complaints(host)] == ["pids", "cpuset", "io/blkio", "devices"]
+    files = LimitFiles(frozenset({"memory.memsw.limit_in_bytes", "cpu.cfs_quota_us"}))
+    answers = without(device_filter=errno.EPERM)
+    host = msgspec.structs.replace(HOST, world=HYBRID, writable=writable, limit_files=files, facts=answers)
+    names = ["pids", "cpuset", "io/blkio", "hugetlb", "bursts of CPU time", "devices"]
+    assert [finding.name for finding in complaints(host)] == names
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "key"),
+    [
+        ("memory.swap.max", "limits of swap", "for limits.swap"),
+        ("cpu.max", "quotas of CPU time", "for limits.cpus"),
+        ("cpu.max.burst", "bursts of CPU time", "for limits.cpu_burst"),
+        ("io.max", "rates of disks", "for limits.io.DISK.read_bps and its like"),
+        ("io.bfq.weight", "weights of disks", "for limits.io.weight"),
+    ],
+)
+def test_a_file_that_no_group_has_is_named_with_its_key(file: str, name: str, key: str) -> None:
+    files = msgspec.structs.replace(HOST.limit_files, names=V2_FILES - {file})
+    found = complaint(limit_files=files)
+    assert (found.name, found.status, found.needed) == (name, "missing", key)
+    assert file in found.detail
+
+
+def test_of_a_controller_that_nobody_has_yet_nothing_is_claimed() -> None:
+    host = msgspec.structs.replace(HOST, limit_files=LimitFiles(V2_FILES - {"io.max"}, unseen=frozenset({"io"})))
+    (found,) = [finding for finding in findings(host) if finding.name == "rates of disks"]
+    assert (found.status, found.detail[:9]) == ("ok", "not known")
+
+
+@pytest.mark.parametrize(("file", "more"), [("io.bfq.weight", ""), ("io.weight", "io.cost.qos")])
+def test_a_weight_that_no_disk_heeds_is_limited(file: str, more: str) -> None:
+    names = V2_FILES - {"io.bfq.weight"} | {file}
+    found = complaint(limit_files=LimitFiles(names, disks=("sda",)))
+    assert (found.status, found.detail) == ("limited", f"{file}, but nothing weighs on any disk")
+    assert found.hint.startswith("echo bfq >/sys/block/sda/queue/scheduler")
+    assert more in found.hint
+
+
+def test_bpf_programs_for_devices_are_tried() -> None:
+    found = complaint(facts=without(device_filter=errno.EINVAL))
+    assert (found.name, found.detail) == ("devices", "Invalid argument (EINVAL)")
+
+
+def test_without_cgroup_kill_the_freezer_helps() -> None:
+    host = msgspec.structs.replace(HOST, limit_files=LimitFiles(V2_FILES - {"cgroup.kill"}, weighed=(("sda", "bfq"),)))
+    (found,) = [finding for finding in findings(host) if finding.name == "killing a whole group"]
+    assert (found.status, found.detail[:6]) == ("ok", "frozen")
+
+
+def test_who_manages_the_control_groups_is_said() -> None:
+    for is_systemd, word in ((True, "cloison.slice"), (False, "cgroupfs")):
+        host = msgspec.structs.replace(HOST, is_systemd=is_systemd)
+        (found,) = [finding for finding in findings(host) if finding.name == "manager"]
+        assert found.status == "ok"
+        assert word in found.detail
+
+
+def test_a_systemd_that_cannot_be_asked_is_in_the_way() -> None:
+    found = complaint(programs={**HOST.programs, "systemd-run": None})
+    assert (found.name, found.status, found.needed) == ("manager", "missing", "required")
+    assert found.detail == "systemd, which cannot be asked without systemd-run"
+
+
+def test_a_user_cannot_ask_systemd_for_groups() -> None:
+    host = msgspec.structs.replace(HOST, facts=msgspec.structs.replace(FACTS, euid=1000), user="ana")
+    (found,) = [finding for finding in complaints(host) if finding.name == "manager"]
+    assert (found.status, found.hint) == ("limited", "run as root")
 
 
 def test_a_host_without_control_groups_is_told_how_to_mount_them() -> None:
@@ -245,7 +317,7 @@ def test_a_ceiling_that_the_kernel_does_not_have_limits_nothing() -> None:
 
 
 def test_an_able_host_may_start() -> None:
-    require_start(FACTS, is_privileged=False, limits=tuple(CONTROLLER_OF), world=V2)
+    require_start(FACTS, is_privileged=False)
 
 
 def refusal(facts: HostFacts, *, is_privileged: bool = False) -> str:
@@ -280,11 +352,3 @@ def test_what_an_unprivileged_container_needs_a_privileged_one_does_without(name
     facts = without(**{name: errno.EINVAL})
     assert refusal(facts) == f"cannot start an unprivileged container: {what}: Invalid argument (EINVAL)"
     require_start(facts, is_privileged=True)
-
-
-def test_a_limit_without_a_hierarchy_for_it() -> None:
-    with pytest.raises(Unsupported) as refused:
-        require_start(FACTS, is_privileged=False, limits=("limits.processes",), world=HYBRID)
-    assert str(refused.value) == (
-        "limits.processes cannot be set: no control group hierarchy with the pids controller is mounted here"
-    )

@@ -33,7 +33,9 @@ from cloison.spec.limits import (
     Share,
     page_bytes,
 )
+from cloison.spec.oci import DeviceRule
 
+TERMINALS = ((5, 2, "c 5:2 rw"), (136, 0, "c 136:* rw"))  # what the console is opened through, and what it is
 RATES = Rates.__struct_fields__
 # Files of control groups that a key of its own writes: {} is the name under which the key speaks of a page or a disk.
 _WRITTEN_BY = {
@@ -77,7 +79,10 @@ def resolved(driver: Driver, config: Config) -> Config:
         io=_disks(driver, config, _refused),
         devices=tuple(_looked_up(config, entry) for entry in limits.devices),
     )
-    return msgspec.structs.replace(config, limits=found)
+    wanted = msgspec.structs.replace(config, limits=found)
+    if found.devices:
+        _expect_terminals(config, specification.resources(wanted).devices)
+    return wanted
 
 
 def in_force(driver: Driver, config: Config) -> LiveLimits:
@@ -261,6 +266,25 @@ def _looked_up(config: Config, entry: DeviceEntry) -> DeviceEntry:
         refuse("limits.devices", text, f"{entry.path} is no device node of this host; `ls -l /dev` lists some")
     kind, number = mode_and_number
     return DeviceEntry(entry.allow, kind, os.major(number), os.minor(number), entry.access)
+
+
+def _expect_terminals(config: Config, rules: tuple[DeviceRule, ...]) -> None:
+    """Raise Invalid for a list without the terminals of the instance itself, one of which is its console."""
+    for major, minor, text in TERMINALS:
+        denied = [letter for letter in "rw" if not _is_allowed(rules, major, minor, letter)]
+        if denied:
+            needed = " and ".join(f'"allow {said}"' for _major, _minor, said in TERMINALS)
+            _refuse(config, "limits.devices", f"without {text} it has no console, and cannot start; add {needed}")
+
+
+def _is_allowed(rules: tuple[DeviceRule, ...], major: int, minor: int, access: str) -> bool:
+    """Whether a character device may be used so: what was last said of it counts."""
+    said = [
+        rule.allow
+        for rule in rules
+        if rule.type in "ac" and rule.major in (None, major) and rule.minor in (None, minor) and access in rule.access
+    ]
+    return not said or said[-1]
 
 
 def _node(path: str) -> tuple[str, int] | None:

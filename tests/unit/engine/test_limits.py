@@ -14,6 +14,8 @@ from cloison.spec.limits import Limits
 from cloison.spec.oci import DeviceRule, ThrottleDevice
 from tests.unit.engine.hosts import GIBIBYTE, HostDriver
 
+TERMINALS = "deny a, allow c 5:2 rw, allow c 136:* rw"
+
 
 @pytest.fixture
 def host() -> HostDriver:
@@ -53,10 +55,12 @@ def test_disks_are_known_by_their_numbers(host: HostDriver) -> None:
 
 
 def test_a_device_node_is_known_by_its_numbers(host: HostDriver) -> None:
-    found = under_test.resolved(cast(Driver, host), config("limits.devices=deny a, allow /dev/null rw"))
+    found = under_test.resolved(cast(Driver, host), config(f"limits.devices={TERMINALS}, allow /dev/null rw"))
     number = os.stat("/dev/null").st_rdev
     assert specification.resources(found).devices == (
         DeviceRule(allow=False),
+        DeviceRule(allow=True, type="c", major=5, minor=2, access="rw"),
+        DeviceRule(allow=True, type="c", major=136, access="rw"),
         DeviceRule(allow=True, type="c", major=os.major(number), minor=os.minor(number), access="rw"),
     )
 
@@ -97,6 +101,9 @@ IMPOSSIBLE = [
         "limits.devices=allow /dev/nonesuch rw: /dev/nonesuch is no device node",
     ),
     (("limits.devices=allow /etc rw",), "limits.devices=allow /etc rw: /etc is no device node"),
+    (("limits.devices=deny a, allow c 1:3 rwm",), "without c 5:2 rw it has no console"),
+    (("limits.devices=deny a, allow c 5:2 rw, allow c 136:* r",), "without c 136:* rw it has no console"),
+    (("limits.devices=allow c 5:2 rw, deny c *:2 w",), 'add "allow c 5:2 rw" and "allow c 136:* rw"'),
     (
         ("nics.eth0.type=host", "limits.sysctls.net.ipv4.ip_forward=1"),
         "limits.sysctls.net.ipv4.ip_forward=1: it shares the host's network",

@@ -13,8 +13,9 @@ from cloison import Instance, State
 from cloison.runtime import killing
 from tests.integration import traces
 from tests.integration.conftest import Cli, Launch, busy, eventually, refused
+from tests.patience import patient
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 TRAPPED = 'trap "echo told >>/told; exit" HUP; echo ready >>/ready; while :; do sleep 0.1; done'
 # Each makes the next and ends, several chains at once: who lists them comes too late.
@@ -63,7 +64,7 @@ def test_no_process_outside_is_told(quick: Instance) -> None:
     """As would happen to who has the number of one that has just ended."""
     with subprocess.Popen(["sleep", "1000"]) as bystander:
         killing._tell(str(traces.cgroups([quick.id])[-1]), [bystander.pid, quick.observe().pid], signal.SIGTERM)
-        assert quick.wait(20)
+        assert quick.wait(patient(20))
         assert bystander.poll() is None
         bystander.kill()
 
@@ -71,7 +72,7 @@ def test_no_process_outside_is_told(quick: Instance) -> None:
 def test_killing_all_ends_it(web: Instance, root: Path) -> None:
     with busy(web, "hold", "1"):
         web.kill(is_whole_tree=True)
-        assert web.wait(20)
+        assert web.wait(patient(20))
     assert web.state is State.STOPPED
     assert traces.left(root, [web.id]) == []
 
@@ -80,14 +81,14 @@ def test_what_forks_all_the_time_is_killed(launch: Launch, root: Path) -> None:
     web = launch("limits.processes=1000")
     with commands(web, 1, HOPPING):
         web.kill(is_whole_tree=True)
-        assert web.wait(20)
+        assert web.wait(patient(20))
     assert traces.left(root, [web.id]) == []
 
 
 def test_what_is_frozen_is_killed(web: Instance) -> None:
     web.freeze()
     web.kill(is_whole_tree=True)
-    assert web.wait(20)
+    assert web.wait(patient(20))
 
 
 def test_a_signal_to_all_of_a_frozen_one_comes_when_it_is_thawed(web: Instance) -> None:
@@ -101,7 +102,7 @@ def test_a_signal_to_all_of_a_frozen_one_comes_when_it_is_thawed(web: Instance) 
 
 def test_the_command_line_kills_all(web: Instance, cli: Cli) -> None:
     assert cli("kill", "--all", "web").returncode == 0
-    assert web.wait(20)
+    assert web.wait(patient(20))
 
 
 def test_a_stopped_one_cannot_be_sent_a_signal(stopped: Instance, cli: Cli) -> None:

@@ -18,7 +18,7 @@ from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, Launch, inside
 from tests.integration.test_life import wait_until
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 TOO_MUCH = str(64 << 20)
 SAID = 'read up idle </proc/uptime; echo "$up" >>"{0}"'

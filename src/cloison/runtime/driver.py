@@ -132,6 +132,9 @@ class ContainerDriver:
             if rundir.keeper() is Keeper.DEAD:  # Ctrl-C reaches a launcher that has not left our terminal yet, too
                 self.repair(instance_id)
             raise
+        except WrongState:
+            self._wait_for_keeper(instance_id, KILL_PATIENCE_S)  # its lock outlives its socket by a moment
+            raise
         except (Kernel, Unsupported) as problem:
             self._explain(problem, request)
             raise

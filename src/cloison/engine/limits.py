@@ -172,8 +172,13 @@ def _expect_pages(config: Config, page: str, amount: Amount, size: HostSize) -> 
 
 def _expect_consistent(config: Config, limits: Limits) -> None:
     """Raise Invalid for keys that contradict each other. `limits` are those of `config`, sized."""
-    for key, needed in _NEEDED_BY.items():
-        if configuration.value_of(config, key) and not configuration.value_of(config, needed):
+    alone = {
+        "limits.swap": limits.swap is not None and limits.memory is None,
+        "limits.cpu_burst": limits.cpu_burst_us is not None and limits.cpus is None,
+    }
+    for key, is_alone in alone.items():
+        if is_alone:
+            needed = _NEEDED_BY[key]
             _refuse(config, key, f"this is on top of {needed}, which is not set; set that too, or take {key} back")
     memory, soft = limits.memory, limits.memory_soft
     if isinstance(memory, int) and isinstance(soft, int) and soft > memory:
@@ -191,7 +196,8 @@ def _expect_consistent(config: Config, limits: Limits) -> None:
                 _refuse(
                     config, f"limits.sysctls.{name}", "it shares the host's network, whose parameters stay the host's"
                 )
-    _expect_said_once(config, limits)
+    if limits.raw:
+        _expect_said_once(config, limits)
 
 
 def _expect_said_once(config: Config, limits: Limits) -> None:

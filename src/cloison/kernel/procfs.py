@@ -49,7 +49,7 @@ def network(pid: int, beside: int) -> str | None:
     try:
         if os.path.samestat(os.stat(f"/proc/{pid}/ns/net"), os.stat(f"/proc/{beside}/ns/net")):
             return None
-        with open(f"/proc/{pid}/net/dev", encoding="utf-8", errors="replace") as file:
-            return file.read()
+        with open(f"/proc/{pid}/net/dev", "rb", buffering=0) as file:
+            return file.readall().decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None

@@ -192,7 +192,7 @@ class ContainerDriver:
         """What the instance's control groups and its network have counted; `observed` saves to look for its pids."""
         from cloison.runtime import readings
 
-        return readings.usage(self._places(instance_id), observed or self.observe(instance_id))
+        return readings.usage(readings.files(self._places(instance_id)), observed or self.observe(instance_id))
 
     def usages(self, instance_ids: Iterable[str]) -> dict[str, Usage]:
         """The usage of many at once; of those that do not run nothing is known."""
@@ -202,12 +202,17 @@ class ContainerDriver:
         """What each of them does and has used: this host's cgroup world is looked at once for all."""
         from cloison.runtime import readings
 
-        world = cgroup_world.detect()
-        return readings.readings(
-            {name: self.rundir(name) for name in instance_ids},
-            self.observe,
-            lambda name: self._places(name, world),
-        )
+        rundirs = {name: self.rundir(name) for name in instance_ids}
+        if not rundirs:
+            return {}
+        world, first = cgroup_world.detect(), next(iter(rundirs))
+        pattern = readings.files(self._places(first, world))
+        are_alike = not scope.path(self._run)  # some of a systemd host's may be from before it was asked for a scope
+
+        def where(name: str) -> readings.Files:
+            return pattern.of_another(first, name) if are_alike else readings.files(self._places(name, world))
+
+        return readings.readings(rundirs, self.observe, where)
 
     def recorded_usage(self, record: bytes) -> Usage:
         """What an instance had used when it ended, from the record that its monitor wrote beside the exit record."""

@@ -11,6 +11,8 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from cloison.kernel import cgroups, procfs
 from cloison.plan.cgroups import sampled
 from cloison.plan.inputs import CgroupPlace
@@ -22,15 +24,36 @@ NETWORK = "net/dev"
 AT_ONCE = 100  # descriptors: one for each monitor that has been asked and not answered yet
 
 
-def usage(places: tuple[CgroupPlace, ...], observed: Observed) -> Usage:
-    """What an instance uses whose groups are `places`."""
-    deeper = [
-        f"{group}/memory.oom_control"
-        for place in places
-        if place.version == 1 and "memory" in place.controllers
-        for group in cgroups.below(place.inner)
-    ]
-    counted = cgroups.usage((*sampled(places), *deeper))
+class Files(msgspec.Struct, frozen=True):
+    """What is read of one instance: the files of `plan.cgroups.sampled`; the memory groups of v1 below which others may
+    count out-of-memory kills of their own; and the groups that say whether it is frozen."""
+
+    sampled: tuple[str, ...]
+    guests: tuple[str, ...]
+    outer: tuple[tuple[int, tuple[str, ...], str], ...]
+
+    def of_another(self, present: str, wanted: str) -> "Files":
+        """The same of the instance `wanted`, where all lie alike but for their id."""
+        return Files(
+            tuple([path.replace(present, wanted) for path in self.sampled]),
+            tuple([path.replace(present, wanted) for path in self.guests]),
+            tuple([(version, names, path.replace(present, wanted)) for version, names, path in self.outer]),
+        )
+
+
+def files(places: tuple[CgroupPlace, ...]) -> Files:
+    """What is read of an instance whose groups are `places`."""
+    return Files(
+        sampled(places),
+        tuple(place.inner for place in places if place.version == 1 and "memory" in place.controllers),
+        tuple(one for one in host.directories(places) if one[0] == 2 or "freezer" in one[1]),
+    )
+
+
+def usage(where: Files, observed: Observed) -> Usage:
+    """What an instance uses."""
+    deeper = [f"{group}/memory.oom_control" for guest in where.guests for group in cgroups.below(guest)]
+    counted = cgroups.usage((*where.sampled, *deeper))
     text = procfs.network(observed.pid, observed.monitor_pid) if observed.pid and observed.monitor_pid else None
     return _usage(counted, text)
 
@@ -79,13 +102,13 @@ def _usage(counted: cgroups.CgroupUsage, network: str | None) -> Usage:
 def readings(
     rundirs: dict[str, RunDir],
     observe: Callable[[str], Observed],
-    place: Callable[[str], tuple[CgroupPlace, ...]],
+    where: Callable[[str], Files],
 ) -> dict[str, Reading]:
     """A reading of each; `observe` is asked about those whose monitor does not say at once that they run."""
     found: dict[str, Reading] = {}
     ids = list(rundirs)
     for start in range(0, len(ids), AT_ONCE):
-        found |= _some(ids[start : start + AT_ONCE], rundirs, observe, place)
+        found |= _some(ids[start : start + AT_ONCE], rundirs, observe, where)
     return found
 
 
@@ -93,7 +116,7 @@ def _some(
     ids: Sequence[str],
     rundirs: dict[str, RunDir],
     observe: Callable[[str], Observed],
-    place: Callable[[str], tuple[CgroupPlace, ...]],
+    where: Callable[[str], Files],
 ) -> dict[str, Reading]:
     found: dict[str, Reading] = {}
     with contextlib.ExitStack() as stack:
@@ -107,14 +130,14 @@ def _some(
                     asked[name] = connection
         for name in ids:
             status = _told(asked[name]) if name in asked else None
-            places = place(name)
+            mine = where(name)
             if status is None or status.is_stopping:
                 observed = observe(name)
             else:
-                state = State.FROZEN if cgroups.is_frozen(host.directories(places)) else State.RUNNING
+                state = State.FROZEN if cgroups.is_frozen(mine.outer) else State.RUNNING
                 observed = Observed(state, status.pid, status.monitor_pid, began[name])
             found[name] = Reading(
-                observed, usage(places, observed) if observed.pid else Usage(), time.time_ns(), time.monotonic_ns()
+                observed, usage(mine, observed) if observed.pid else Usage(), time.time_ns(), time.monotonic_ns()
             )
     return found
 

@@ -67,6 +67,7 @@ _USUAL: Final = {
 _AT_LEAST: Final = {"memory.memsw.limit_in_bytes": "memory.limit_in_bytes"}
 _AT_MOST: Final = {"cpu.cfs_burst_us": "cpu.cfs_quota_us", "cpu.max.burst": "cpu.max"}
 
+INHERITED_CPUSETS: Final = ("cpuset.cpus", "cpuset.mems")  # in v2
 Files = Mapping[str, str]  # path: what it says now
 Groups = Mapping[str, tuple[str, ...]]  # outer directory: all groups below it, each before those below it
 
@@ -220,6 +221,9 @@ def _changes(wanted: tuple[Setting, ...], files: Files, groups: Groups) -> Itera
         if setting.place.version == 1 and setting.line.file in ("cpuset.cpus", "cpuset.mems"):
             yield from _cpuset(setting, (setting.place.outer, *below), files)
             continue
+        if setting.line.file in INHERITED_CPUSETS:
+            yield from _inherited_cpuset(setting, files)
+            continue
         for directory in (setting.place.outer, *below):
             path = f"{directory}/{setting.line.file}"
             back = present(setting, files.get(path))
@@ -264,6 +268,23 @@ def _amount(value: str) -> float:
     """A number to compare by; what is none will be refused by the kernel."""
     found = amount(value)
     return 0 if found is None else found
+
+
+# --- cpusets of v2 -------------------------------------------------------------------------------------------
+
+
+def _inherited_cpuset(setting: Setting, files: Files) -> Iterator[Change]:
+    """An empty one has all of the group above it. With processes inside it can be filled, but not emptied again
+    (kernel/cgroup/cpuset.c, validate_change): then all of those above are written out."""
+    above = files.get(above_of(setting), "").strip()
+    back = present(setting, files.get(setting.path))
+    if back != setting.line.value:
+        yield Change(setting.path, setting.line.value or above or "\n", back or above or "\n")
+
+
+def above_of(setting: Setting) -> str:
+    """The file that says what a cpuset of v2 has where it is empty."""
+    return f"{setting.place.outer.rsplit('/', 1)[0]}/{setting.line.file}.effective"
 
 
 # --- cpusets of v1 -------------------------------------------------------------------------------------------

@@ -112,6 +112,7 @@ def _texts(wanted: tuple[Setting, ...], groups: live.Groups) -> dict[str, str]:
         for setting in wanted
         for directory in (setting.place.outer, *groups.get(setting.place.outer, ()))
     ]
+    paths += [live.above_of(setting) for setting in wanted if setting.line.file in live.INHERITED_CPUSETS]
     return {path: text for path in paths if (text := cgroups.read(path)) is not None}
 
 

@@ -44,12 +44,13 @@ def _with_weight_file(place: CgroupPlace) -> CgroupPlace:
     if not {"io", "blkio"} & set(place.controllers):
         return place
     found = cgroup_files.first_of(place.outer, names)
-    if not found:
+    # A plan may be asked for while the scope of systemd's that it is for is not there.
+    for top in () if found else (place.top, *place.above[:1]):
         with (
             contextlib.suppress(OSError),
-            cgroup_files.looked_into(place.top, enable="io" if place.version == 2 else "") as path,
+            cgroup_files.looked_into(top, enable="io" if place.version == 2 else "") as path,
         ):
-            found = cgroup_files.first_of(path, names)
+            found = found or cgroup_files.first_of(path, names)
     return msgspec.structs.replace(place, weight_file=found)
 
 

@@ -6,8 +6,8 @@
     when it died     a killed monitor leaves nothing; its groups are read before they are taken back
 
 Two who read at once do not count twice: a reading is booked only where nothing was booked since before it was taken
-(the revision of `samples/<id>`), and a record is emptied once it is booked, through the descriptor it was read by: the
-record of a later run is another file.
+(the revision of `samples/<id>`), and a record is made read-only once it is booked, through the descriptor that it was
+read by: the record of a later run is another file. (To empty or to remove it takes a file system milliseconds.)
 """
 
 import contextlib
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ALARM_PATIENCE_S = 1.0  # how long the kernel may take from being out of memory to having killed somebody
 ALARM_PAUSE_S = 0.02
+MAX_RECORD = 1 << 20  # bytes: the monitor writes at most 16 KiB of each of a few files
 RUNNING = (State.RUNNING, State.FROZEN, State.STOPPING)
 Book = Callable[[Transaction], None]
 
@@ -53,7 +54,7 @@ def holder(record: Record) -> Holder:
 
 @contextlib.contextmanager
 def left_by(engine: "Engine", record: Record) -> Iterator[Book]:
-    """What books the record of the last run, if there is one, within a transaction; emptied when the block is left."""
+    """What books the record of the last run, if there is one, in a transaction; it is marked when the block is left."""
     directory = engine.layout.instance(record.id)
     left = _read_left(engine, f"{directory}/{inspection.USAGE}") if inspection.has_left_usage(directory) else None
     if left is None:
@@ -61,7 +62,7 @@ def left_by(engine: "Engine", record: Record) -> Iterator[Book]:
         return
     try:
         yield lambda changes: _book_left(engine, changes, record, left)
-        os.ftruncate(left.fd, 0)
+        os.fchmod(left.fd, inspection.BOOKED)
     finally:
         os.close(left.fd)
 
@@ -74,21 +75,16 @@ def settle(engine: "Engine", record: Record) -> None:
 
 
 def _read_left(engine: "Engine", path: str) -> Left | None:
-    """The record; None where somebody has emptied it just now. The caller owns its descriptor."""
+    """The record, with its descriptor, which the caller owns; None where it has been deleted just now."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
         return None
     try:
-        time_ns = os.fstat(fd).st_mtime_ns
-        text = os.read(fd, 1 << 20)
-        if text and os.fstat(fd).st_mtime_ns == time_ns:
-            return Left(fd, engine.driver.recorded_usage(text), time_ns)
+        return Left(fd, engine.driver.recorded_usage(os.read(fd, MAX_RECORD)), os.fstat(fd).st_mtime_ns)
     except BaseException:
         os.close(fd)
         raise
-    os.close(fd)
-    return None
 
 
 def _book_left(engine: "Engine", changes: Transaction, record: Record, left: Left) -> None:

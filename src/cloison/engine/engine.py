@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Busy, CloisonError, Denied, Exists, NotFound
+from cloison.base.errors import Busy, CloisonError, Denied, Exists, Invalid, NotFound
 from cloison.base.ids import check_name, new_id
 from cloison.engine import drivers, records
 from cloison.engine.instance import Instance
@@ -214,6 +214,8 @@ class Engine:
         or by project: up to now, deleted instances included. Raises Invalid."""
         from cloison.engine import accounting, billing
 
+        if by not in tuple(billing.By):
+            raise Invalid(f"by={by}: a report has lines by {' or by '.join(billing.By)}")
         accounting.sample(self, records.load_all(self.store))
         return billing.report(self.store, begin_ns, end_ns, by=billing.By(by), tariff=tariff)
 

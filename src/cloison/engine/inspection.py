@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cloison.engine.engine import Engine
 
 USAGE = "exit.usage"  # beside the exit record: see cloison.engine.accounting
+BOOKED = 0o400  # the mode of such a record when it has been booked
 _COUNTED_STATES = (State.RUNNING, State.FROZEN, State.STOPPING)
 
 
@@ -113,7 +114,7 @@ def read_exit(path: str) -> Exit | None:
 def has_left_usage(directory: str) -> bool:
     """Whether the last run has left a record of what it used that nobody has booked yet. One stat(2)."""
     try:
-        return os.stat(f"{directory}/{USAGE}").st_size > 0
+        return os.stat(f"{directory}/{USAGE}").st_mode & 0o777 != BOOKED
     except (FileNotFoundError, NotADirectoryError):
         return False
 

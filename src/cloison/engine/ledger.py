@@ -30,6 +30,7 @@ BUCKETS = "ledger/"
 SAMPLES = "samples/"
 SECOND_NS = 1_000_000_000
 LAST_S = 253_402_300_799  # the end of the year 9999
+LONGEST_NS = 400 * 24 * HOUR_NS  # that one reading is spread over: a clock that began in 1970 has no hours to bill
 COUNTERS = ("cpu_ns", "read_bytes", "written_bytes", "received_bytes", "sent_bytes")
 
 
@@ -164,12 +165,12 @@ def _held(level_bytes: int, duration_ns: int) -> int:
 
 
 def _tell_kills(changes: Transaction, holder: Holder, told: int, kills: int | None) -> int:
-    """Record the out-of-memory kills that were not recorded yet; gives how many have been since its start."""
-    if kills is None or kills == told:
+    """Record the out-of-memory kills that were not recorded yet; gives how many have been since its start.
+
+    Fewer than were told are those of a run that is ending, some of whose groups are gone already."""
+    if kills is None or kills <= told:
         return told
-    new = kills - told if kills > told else kills
-    if new:
-        changes.record(holder.id, "oom-killed", f"{new} killed, {kills} since its start")
+    changes.record(holder.id, "oom-killed", f"{kills - told} killed, {kills} since its start")
     return kills
 
 
@@ -182,6 +183,7 @@ def by_hour(used: Consumption, begin_ns: int, end_ns: int) -> Iterator[tuple[int
     """What belongs to each hour from `begin_ns` to `end_ns`, in proportion to the time; together it is all of it."""
     if used == Consumption():
         return
+    begin_ns = max(begin_ns, end_ns - LONGEST_NS)
     span_ns = end_ns - begin_ns
     if span_ns <= 0 or begin_ns // HOUR_NS == (end_ns - 1) // HOUR_NS:
         yield min(begin_ns, end_ns) // HOUR_NS * HOUR_NS, used

@@ -92,6 +92,18 @@ def test_a_list_imports_little(installation: Path) -> None:
     assert heavy(modules) == set()
 
 
+def test_statistics_import_little(installation: Path) -> None:
+    code, modules = imported(installation, "stats")
+    assert code == 0
+    assert "cloison.engine.ledger" in modules
+    assert heavy(modules) == set()
+
+
+def test_a_start_knows_nothing_of_the_ledger_where_nothing_is_left_to_book(installation: Path) -> None:
+    _, modules = imported(installation, "start", "web")
+    assert {"cloison.engine.accounting", "cloison.engine.ledger"} & modules == set()
+
+
 def test_an_option_costs_click_alone(installation: Path) -> None:
     _, modules = imported(installation, "kill", "web")
     assert heavy(modules) <= {"click", "signal"}

@@ -67,7 +67,7 @@ class Place:
         self.fake = FakeEngine(root)
         self.engine = cast(Engine, self.fake)
         self.driver = self.fake.driver
-        self.record: Record = worlds.record()
+        self.record: Record = msgspec.structs.replace(worlds.record(), created_ns=NOON)
         self.directory = Path(self.fake.layout.instance(self.record.id))
         self.directory.mkdir(parents=True)
         with self.fake.store.transaction() as changes:
@@ -147,7 +147,7 @@ def test_who_dies_before_it_is_booked_leaves_it_to_the_next(place: Place) -> Non
     assert place.used().cpu_ns == 8
 
 
-def test_a_record_of_the_next_run_that_comes_meanwhile_is_not_emptied(place: Place) -> None:
+def test_a_record_of_the_next_run_that_comes_meanwhile_is_not_taken_for_booked(place: Place) -> None:
     place.leave(Usage(cpu_ns=8), ended_ns=NOON + SECOND_NS)
     with accounting.left_by(place.engine, place.record) as book, place.fake.store.transaction() as changes:
         book(changes)

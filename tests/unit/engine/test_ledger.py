@@ -93,6 +93,12 @@ def test_a_reading_goes_into_the_hours_that_it_spans_in_proportion(store: Store,
     assert [hour.memory_byte_s for hour in hours] == [3600 * MIB, 3600 * MIB, 1800 * MIB]
 
 
+def test_an_interval_from_before_the_clock_was_set_fills_no_half_million_hours() -> None:
+    parts = list(ledger.by_hour(Consumption(cpu_ns=10**9), 0, NOON))
+    assert len(parts) == ledger.LONGEST_NS // HOUR_NS
+    assert sum(part.cpu_ns for _, part in parts) == 10**9
+
+
 @given(
     st.integers(0, 3 * HOUR_NS), st.integers(0, 50 * HOUR_NS), st.lists(st.integers(0, 10**15), min_size=7, max_size=7)
 )
@@ -174,6 +180,12 @@ def test_a_kill_at_the_very_end_is_told_too_and_remembered(store: Store, book: B
     standing = book(NOON + MINUTE_NS, Usage(oom_kills=1), is_last=True)
     assert told(store) == ["1 killed, 1 since its start"]
     assert standing.oom_kills == 1
+
+
+def test_a_kill_is_not_told_again_after_a_look_at_a_run_that_is_half_gone(store: Store, book: Book) -> None:
+    for minute, kills in ((1, 3), (2, 0), (3, 3)):
+        book(NOON + minute * MINUTE_NS, Usage(oom_kills=kills), is_last=minute == 3)
+    assert told(store) == ["3 killed, 3 since its start"]
 
 
 def test_the_kills_of_the_next_run_are_counted_from_zero(store: Store, book: Book) -> None:

@@ -17,13 +17,16 @@ from cloison.plan.steps import Monitor, MonitorOfOld
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, Launch, inside
 from tests.integration.test_life import wait_until
+from tests.patience import patient
 
 pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 TOO_MUCH = str(64 << 20)
 SAID = 'read up idle </proc/uptime; echo "$up" >>"{0}"'
 # What the alarm's shell has open, which session it is in, and what it blocks and ignores.
-SELF = 'ls -l /proc/$$/fd | grep -o "[^ ]*$" >"{0}.fds"; grep -E "^(NSsid|NSpid|SigBlk|SigIgn)" /proc/$$/status >"{0}"'
+SELF = 'ls -l /proc/$$/fd | grep -o "[^ ]*$" >"{0}.fds"; ' + (
+    'exec grep -E "^(NSsid|NSpid|SigBlk|SigIgn)" /proc/self/status >"{0}"'
+)
 
 Alarm = Callable[[str], Path]
 
@@ -146,6 +149,12 @@ def test_an_alarm_that_cannot_be_run_harms_nobody(launch: Launch, monkeypatch: p
 # --- the record of what was used -------------------------------------------------------------------------------------
 
 
+def end(instance: Instance) -> None:
+    """Not by `stop`, which books what is on record, and takes it away."""
+    instance.kill()
+    assert instance.wait(patient(20))
+
+
 def record(instance: Instance) -> dict[str, str]:
     """The samples of `exit.usage`, by their names."""
     found, rest = {}, Path(instance.directory, "exit.usage").read_bytes()
@@ -168,7 +177,7 @@ def of_file(samples: dict[str, str], name: str) -> str:
 def test_what_was_used_is_on_record_when_it_has_ended(web: Instance) -> None:
     inside(web, PAYLOAD, "spin", "100")
     living = web.info().usage
-    web.stop(force=True)
+    end(web)
     samples = record(web)
     cpu = [path for path in samples if path.endswith("/cpuacct.usage")]
     ns = int(samples[cpu[0]]) if cpu else int(of_file(samples, "cpu.stat").split()[1]) * 1000
@@ -179,21 +188,22 @@ def test_the_traffic_of_its_own_network_is_on_record(launch: Launch) -> None:
     web = launch()
     inside(web, "ping", "-c", "3", "127.0.0.1")
     counted = inside(web, "cat", "/proc/net/dev")
-    web.stop(force=True)
+    end(web)
     assert record(web)["net/dev"] == counted
     assert int(counted.split("lo:")[1].split()[0]) > 0
 
 
 def test_the_traffic_of_the_hosts_network_is_not(launch: Launch) -> None:
     web = launch("nics.all.type=host")
-    web.stop(force=True)
+    end(web)
     assert "net/dev" not in record(web)
 
 
-def test_kills_are_on_record(launch: Launch) -> None:
+def test_kills_are_on_record(alarm: Alarm, launch: Launch) -> None:
+    alarm(SAID)  # and not the one that books what is on record, too
     web = launch("limits.memory=16M")
     exhaust(web)
-    web.stop(force=True)
+    end(web)
     kills = [
         int(line.split()[1])
         for path, text in record(web).items()
@@ -207,20 +217,20 @@ def test_kills_are_on_record(launch: Launch) -> None:
 def test_every_sample_is_one_that_the_plan_names_in_its_order(web: Instance) -> None:
     last = web.explain().actions[-1].step
     assert isinstance(last, Monitor)
-    web.stop(force=True)
+    end(web)
     assert [*record(web)] == [*last.samples, "net/dev"]
 
 
 def test_a_record_that_cannot_be_written_keeps_nothing_from_being_taken_back(web: Instance, root: Path) -> None:
     Path(web.directory, "exit.usage.new").mkdir()
-    web.stop(force=True)
+    end(web)
     assert not Path(web.directory, "exit.usage").exists()
     assert traces.left(root, [web.id]) == []
     Path(web.directory, "exit.usage.new").rmdir()
 
 
 def test_the_record_is_there_before_the_end_is(web: Instance) -> None:
-    web.stop(force=True)
+    end(web)
     ended, used = (Path(web.directory, name).stat().st_mtime_ns for name in ("exit", "exit.usage"))
     assert used <= ended
 

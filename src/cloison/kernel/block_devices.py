@@ -24,11 +24,11 @@ _MAX_STACKED = 8  # file systems over file systems; the kernel itself stops at 2
 def whole_disk(name: str, *, sys: str = "/sys", mountinfo: str = "/proc/self/mountinfo") -> Numbers:
     """The numbers (major, minor) of the disk that `name` is or is on. Raises Invalid."""
     numbers = _numbers(name, mountinfo)
-    place = os.path.realpath(f"{sys}/dev/block/{_text(numbers)}")
+    place = f"{sys}/dev/block/{_text(numbers)}"
     if not os.path.exists(place):
         raise Invalid(f"{name} ({_text(numbers)}) is no block device of this host", hint="lsblk lists them")
     if os.path.exists(f"{place}/partition"):
-        numbers = _parsed(read_text(f"{os.path.dirname(place)}/dev"))
+        numbers = _parsed(read_text(f"{place}/../dev"))  # a link to the partition, whose directory is in its disk's
     return numbers
 
 

@@ -28,6 +28,12 @@ def may_write(pid: int, path: str) -> bool:
     return run([*enter, "--", "test", "-w", path], timeout_s=_TIMEOUT_S).code == 0
 
 
+def new_root_may_write(path: str) -> bool:
+    """Whether root of a new user namespace may write a parameter of its new namespaces."""
+    enter = [needed("unshare", package="util-linux"), "--user", "--map-root-user", *_NAMESPACES]
+    return run([*enter, "--", "test", "-w", path], timeout_s=_TIMEOUT_S).code == 0
+
+
 def _read(enter: list[str], path: str) -> str | None:
     found = run([*enter, "--", "cat", path], timeout_s=_TIMEOUT_S)
     return found.stdout.decode(errors="replace").strip() if found.code == 0 else None

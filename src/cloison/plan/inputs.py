@@ -61,6 +61,10 @@ class Places(msgspec.Struct, frozen=True):
 
 
 class HostLimits(msgspec.Struct, frozen=True):
-    """What this host can give at all: the bounding set of the calling process, as a mask of capabilities(7)."""
+    """What this host can give at all: the bounding set of the calling process, as a mask of capabilities(7).
+
+    `parameters` are kernel parameters of an instance's own namespaces that only root of the host may write all the
+    same: those of the IPC namespace, before Linux 6.9."""
 
     capabilities: int
+    parameters: tuple[str, ...] = ()

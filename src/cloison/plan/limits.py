@@ -167,9 +167,10 @@ def _is_cpu_wanted(resources: Resources) -> bool:
 
 def _cpu_v1(resources: Resources, _place: CgroupPlace) -> Iterator[Line]:
     cpu = resources.cpu or CpuLimits()
-    if cpu.quota is not None or cpu.period is not None:
-        yield Line("cpu.cfs_period_us", str(cpu.period or DEFAULT_PERIOD_US))
-        yield Line("cpu.cfs_quota_us", str(UNLIMITED if cpu.quota is None else cpu.quota))
+    if cpu.period not in (None, DEFAULT_PERIOD_US):  # which a new group has, and writing costs as much as making one
+        yield Line("cpu.cfs_period_us", str(cpu.period))
+    if cpu.quota is not None:
+        yield Line("cpu.cfs_quota_us", str(cpu.quota))
     if cpu.burst is not None:
         yield Line("cpu.cfs_burst_us", str(cpu.burst))
     if cpu.shares is not None:

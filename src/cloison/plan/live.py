@@ -21,6 +21,7 @@ from cloison.plan.inputs import CgroupPlace
 from cloison.plan.limit_lines import Line, amount
 from cloison.plan.limits import Setting
 from cloison.plan.plan import Plan
+from cloison.plan.process import parameter_path
 from cloison.plan.steps import NO_SLOT, Prlimit, Setns, Setresgid, Setresuid, Setrlimit, Unshare, Write
 from cloison.spec.driver import LiveLimits
 from cloison.spec.oci import DeviceRule
@@ -132,11 +133,6 @@ def exchange_devices(
     build.chapter("what it may do with devices from now on")
     for step, undo in device_filter.exchange(place, before, after, below):
         build.host(step, undo=undo)
-
-
-def parameter_path(key: str) -> str:
-    """The file of a kernel parameter."""
-    return "/proc/sys/" + key.replace(".", "/")
 
 
 def parameters(

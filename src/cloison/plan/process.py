@@ -30,6 +30,11 @@ DEFAULT_UMASK = 0o022
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+def parameter_path(key: str) -> str:
+    """The file of a kernel parameter."""
+    return "/proc/sys/" + key.replace(".", "/")
+
+
 def take_terminal(build: Builder, slave: int) -> None:
     """Make a terminal the standard streams and the controlling terminal of the session."""
     build.inside(SetCtty(slave))

@@ -135,16 +135,23 @@ def assemble(build: Builder, root: RootSource, trees: Trees, stage: int) -> int:
 
 
 def attach_mounts(
-    build: Builder, spec: Spec, root: int, places: tuple[CgroupPlace, ...], binds: dict[Mount, int]
+    build: Builder,
+    spec: Spec,
+    root: int,
+    places: tuple[CgroupPlace, ...],
+    binds: dict[Mount, int],
+    written: tuple[str, ...] = (),
 ) -> None:
-    """Every mount of the specification, in its order; devices follow /dev, parameters follow /proc."""
+    """Every mount of the specification, in its order; devices follow /dev, parameters follow /proc, but
+    for those that are `written` already."""
     for mount in spec.mounts:
         build.chapter(f"mount {mount.destination}")
         slot = _attach(build, mount, root, places, binds)
         if mount.destination == "/proc" and mount.type == "proc" and spec.linux.sysctl:
             build.chapter("kernel parameters of the new namespaces")
             for key, value in spec.linux.sysctl.items():
-                build.inside(Sysctl(slot, key.replace(".", "/"), value))
+                if key not in written:
+                    build.inside(Sysctl(slot, key.replace(".", "/"), value))
         if mount.destination == "/dev" and mount.type == "tmpfs":
             _devices(build, root)
 

@@ -85,7 +85,7 @@ def compile_start(
         userns = build.slot()
         build.host(OpenChildNs(userns, "user"))
         rootfs.map_layers(build, trees, userns)
-    merged = _inside(build, spec, root, trees, files, places, binds)
+    merged = _inside(build, spec, root, trees, files, places, binds, host.parameters)
     console, peer, slave = _console(build, spec, merged)
     rootfs.protect(build, spec, merged, writable)
     build.chapter("change the root directory for good")
@@ -191,6 +191,7 @@ def _inside(
     files: Places,
     places: tuple[CgroupPlace, ...],
     binds: dict[Mount, int],
+    parameters: tuple[str, ...],
 ) -> int:
     """From the first step of the new process to its last mount; gives the slot of the root."""
     build.chapter("the new process ends with its launcher, and nobody looks into it")
@@ -202,6 +203,10 @@ def _inside(
         build.chapter("its own view of the control groups")
         build.inside(Unshare(CLONE_NEWCGROUP))
     merged_later = rootfs.stage(build, files.run_dir)
+    if parameters:
+        build.chapter("kernel parameters of the new namespaces, while this is root of the host")
+        for key in parameters:
+            build.inside(Write(NO_SLOT, process.parameter_path(key), spec.linux.sysctl[key]))
     if spec.linux.uid_mappings:
         build.chapter("become root of the new user namespace")
         build.inside(Setgroups(()))
@@ -212,7 +217,7 @@ def _inside(
     if _asks_for(spec, "network"):
         build.chapter("the loopback interface")
         build.inside(LinkUp("lo"))
-    rootfs.attach_mounts(build, spec, merged, places, binds)
+    rootfs.attach_mounts(build, spec, merged, places, binds, parameters)
     return merged
 
 

@@ -85,12 +85,13 @@ class ContainerDriver:
 
         rundir = self.rundir(instance_id)
         seccomp = request.spec.linux.seccomp
-        places = self._places(instance_id)
-        resources = request.spec.linux.resources
-        if resources.unified or resources.block_io is not None:
+        places, able = self._places(instance_id), host.limits()
+        linux = request.spec.linux
+        if linux.resources.unified or linux.resources.block_io is not None or linux.sysctl:
             from cloison.runtime import limits
 
-            places = limits.with_weight_files(places, resources)
+            places = limits.with_weight_files(places, linux.resources)
+            able = limits.with_parameters(able, request.spec)
         return compile_start(
             f"start {request.name}",
             request.spec,
@@ -99,7 +100,7 @@ class ContainerDriver:
             files=Places(
                 rundir.path, rundir.journal, rundir.socket, request.log, request.log_size_bytes, request.record
             ),
-            host=host.limits(),
+            host=able,
             seccomp=filter_for(seccomp, self._cache) if seccomp is not None else b"",
             writable=request.writable,
             reboot=request.reboot,

@@ -7,13 +7,14 @@ import contextlib
 import msgspec
 
 from cloison.base import cpu_lists
-from cloison.kernel import block_devices, cgroup_files, inventory
+from cloison.kernel import block_devices, cgroup_files, inventory, namespaced
 from cloison.plan import live
 from cloison.plan.builder import Builder
-from cloison.plan.inputs import CgroupPlace
+from cloison.plan.inputs import CgroupPlace, HostLimits
+from cloison.plan.process import parameter_path
 from cloison.runtime import host_steps
 from cloison.spec.driver import HostSize, LiveLimits
-from cloison.spec.oci import Resources
+from cloison.spec.oci import Resources, Spec
 
 WEIGHT_FILES = {1: ("blkio.weight", "blkio.bfq.weight"), 2: ("io.weight", "io.bfq.weight")}
 _WEIGHTS = frozenset(name for names in WEIGHT_FILES.values() for name in names)
@@ -52,6 +53,14 @@ def _with_weight_file(place: CgroupPlace) -> CgroupPlace:
         ):
             found = found or cgroup_files.first_of(path, names)
     return msgspec.structs.replace(place, weight_file=found)
+
+
+def with_parameters(able: HostLimits, spec: Spec) -> HostLimits:
+    """`able`, knowing the kernel parameters that root of the instance may not write itself: looking costs a process for
+    each of its IPC namespace."""
+    asked = (key for key in spec.linux.sysctl if spec.linux.uid_mappings and not key.startswith("net."))
+    refused = tuple(key for key in asked if not namespaced.new_root_may_write(parameter_path(key)))
+    return msgspec.structs.replace(able, parameters=refused)
 
 
 def check(places: tuple[CgroupPlace, ...], wanted: LiveLimits) -> None:

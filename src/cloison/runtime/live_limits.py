@@ -25,6 +25,7 @@ from cloison.plan.limit_lines import amount
 from cloison.plan.limits import Setting
 from cloison.plan.live import ProcessLimits
 from cloison.plan.plan import Plan
+from cloison.plan.process import parameter_path
 from cloison.plan.steps import NO_SLOT, Write
 from cloison.runtime import host_steps
 from cloison.runtime.failures import failure
@@ -151,12 +152,12 @@ def _parameters(
     for key in dict.fromkeys((*before.sysctl, *after.sysctl)):
         if before.sysctl.get(key) != after.sysctl.get(key):
             found = _parameter(key, after.sysctl.get(key), kept)
-            (ours if namespaced.may_write(kept.pid, live.parameter_path(key)) else its).append(found)
+            (ours if namespaced.may_write(kept.pid, parameter_path(key)) else its).append(found)
     return tuple(ours), tuple(its)
 
 
 def _parameter(key: str, wanted: str | None, kept: Kept) -> Parameter:
-    path = live.parameter_path(key)
+    path = parameter_path(key)
     present = namespaced.parameter_of(kept.pid, path)
     if present is None:
         raise Invalid(f"the instance has no kernel parameter {key}", hint="sysctl -a inside lists them")

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cloison import Engine, Instance
+from cloison import Engine, Instance, Unsupported
 from cloison.spec.driver import StepDone
 from cloison.spec.oci import Mount, Rlimit, Spec
 from tests.integration.conftest import entered, init_of, inside
@@ -34,14 +34,13 @@ def test_resource_limits_are_set(engine: Engine, stopped: Instance, spec: Spec) 
     assert resource.prlimit(init_of(stopped), resource.RLIMIT_NOFILE) == (100, 200)
 
 
-def test_a_limit_that_the_host_does_not_raise_is_a_warning(engine: Engine, stopped: Instance, spec: Spec) -> None:
+def test_a_limit_that_the_host_does_not_raise_is_refused_by_name(engine: Engine, stopped: Instance, spec: Spec) -> None:
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if "CAP_SYS_RESOURCE" not in missing_capabilities():
         pytest.skip("this process may raise hard limits: it has CAP_SYS_RESOURCE")
     process = msgspec.structs.replace(spec.process, rlimits=(Rlimit("RLIMIT_NOFILE", hard + 1, hard + 1),))
-    done = start(engine, stopped, msgspec.structs.replace(spec, process=process))
-    assert [step.text.split()[0] for step in done if step.warning] == ["setrlimit"]
-    assert resource.prlimit(init_of(stopped), resource.RLIMIT_NOFILE) == (hard, hard)
+    with pytest.raises(Unsupported, match=f"raise the hard limit RLIMIT_NOFILE to {hard + 1}"):
+        start(engine, stopped, msgspec.structs.replace(spec, process=process))
 
 
 def missing_capabilities() -> set[str]:

@@ -5,8 +5,9 @@ import signal
 
 import pytest
 
-from cloison.base.errors import CloisonError, Host, NoSpace, Unsupported
-from cloison.plan.steps import Exec, MountSetattr, OpenPty, Step
+from cloison.base.errors import CloisonError, Host, Invalid, Kernel, NoSpace, Unsupported
+from cloison.plan.builder import Builder
+from cloison.plan.steps import NO_SLOT, DeviceFilter, Exec, MountSetattr, OpenPty, Prlimit, Step, Write
 from cloison.runtime.failures import CannotExecute, ProgramNotFound, failure
 from tests.unit.plan import worlds
 
@@ -61,3 +62,37 @@ def test_every_step_can_fail_in_words() -> None:
         assert isinstance(problem, Host | CannotExecute)
         assert problem.facts["step"] == index
         assert problem.facts["kind"] == action.step.kind
+
+
+GROUP = "/sys/fs/cgroup/memory/cloison/c0ffee000001"
+
+
+def of_step(step: Step, error: int) -> CloisonError:
+    build = Builder("set the limits of web")
+    build.host(step)
+    return failure(build.plan(), 0, error, 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "error", "kind", "said"),
+    [
+        (Write(NO_SLOT, f"{GROUP}/memory.foo", "1"), errno.ENOENT, Unsupported, "no memory.foo in its cgroup v1"),
+        (Write(NO_SLOT, f"{GROUP}/memory.high", "x"), errno.EINVAL, Invalid, "refuses 'x' in memory.high"),
+        (Write(NO_SLOT, f"{GROUP}/cpuset.cpus", "9"), errno.ERANGE, Invalid, "refuses '9' in cpuset.cpus"),
+        (Write(NO_SLOT, f"{GROUP}/cpuset.cpus", "1"), errno.EACCES, Invalid, "refuses '1' in cpuset.cpus"),
+        (Write(NO_SLOT, f"{GROUP}/io.max", "1:3 rbps=1"), errno.ENODEV, Invalid, "in io.max"),
+        (Write(NO_SLOT, f"{GROUP}/cpuset.cpus", "1"), errno.EBUSY, Kernel, "in cpuset.cpus"),
+        (Write(NO_SLOT, "/proc/sys/net/nope", "1"), errno.ENOENT, Invalid, "there is no kernel parameter net.nope"),
+        (Write(NO_SLOT, "/proc/sys/net/a", "x"), errno.EINVAL, Invalid, "refuses 'x' in net.a"),
+        (Write(NO_SLOT, "/proc/7/oom_score_adj", "-1"), errno.EACCES, Unsupported, "oom_score_adj"),
+        (Prlimit(7, 7, 1, 2), errno.EPERM, Unsupported, "raise the hard limit RLIMIT_NOFILE to 2"),
+        (DeviceFilter(GROUP, b""), errno.EINVAL, Unsupported, "device_filter"),
+    ],
+)
+def test_a_limit_that_the_kernel_refuses_is_named_with_a_way_out(
+    step: Step, error: int, kind: type[CloisonError], said: str
+) -> None:
+    problem = of_step(step, error)
+    assert type(problem) is kind
+    assert said in str(problem)
+    assert problem.hint

@@ -1,6 +1,7 @@
 """Small facts about other processes. Source: proc(5)."""
 
 import contextlib
+import errno
 import os
 
 
@@ -16,6 +17,18 @@ def comm(pid: int) -> str:
         return ""
     finally:
         os.close(fd)
+
+
+def pidfd(pid: int) -> int:
+    """A descriptor that stands for a process, which the caller owns; -1 where the process has ended.
+
+    Of one whose number is just being given back, kernels say EINVAL instead of ESRCH (seen on Linux 6.1)."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError as problem:
+        if problem.errno in (errno.ESRCH, errno.EINVAL):
+            return -1
+        raise
 
 
 def holders(path: str) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ import contextlib
 import os
 
 from cloison.base.errors import Kernel
+from cloison.kernel import procfs
 from cloison.plan.plan import Plan
 from cloison.plan.text import call
 from cloison.runtime import launcher
@@ -24,10 +25,7 @@ class Execution:
         self.pid = pid
         self.terminal = terminal
         self._wait_status: int | None = None
-        try:
-            self._pidfd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            self._pidfd = -1  # it has ended already
+        self._pidfd = procfs.pidfd(pid)  # none where it has ended already
 
     @classmethod
     def begin(cls, running: launcher.Launch, plan: Plan, watch: Watch | None) -> "Execution":

@@ -10,7 +10,7 @@ import signal
 from collections.abc import Sequence
 
 from cloison.base.errors import Unsupported
-from cloison.kernel import cgroups
+from cloison.kernel import cgroups, procfs
 from cloison.plan.cgroups import kills
 from cloison.plan.execute import compile_kill
 from cloison.plan.inputs import CgroupPlace
@@ -47,9 +47,9 @@ def _tell(path: str, pids: Sequence[int], number: int) -> None:
     with contextlib.ExitStack() as stack:
         opened = {}
         for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                opened[pid] = os.pidfd_open(pid)
-                stack.callback(os.close, opened[pid])
+            if (descriptor := procfs.pidfd(pid)) >= 0:
+                opened[pid] = descriptor
+                stack.callback(os.close, descriptor)
         for pid in opened.keys() & set(cgroups.members(path)):
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(opened[pid], number)

@@ -194,7 +194,7 @@ def test_the_traffic_of_its_own_network_is_on_record(launch: Launch) -> None:
 
 
 def test_the_traffic_of_the_hosts_network_is_not(launch: Launch) -> None:
-    web = launch("nics.all.type=host")
+    web = launch("nics.eth0.type=host")
     end(web)
     assert "net/dev" not in record(web)
 

@@ -19,8 +19,9 @@ from cloison.spec import key as keys
 from cloison.spec.key import Key, any_words
 from cloison.spec.limit_keys import LIMIT_KEYS
 from cloison.spec.limits import Limits, Rates
+from cloison.spec.nic_keys import NIC_KEYS, PORT_KEYS
+from cloison.spec.nics import EMPTY, HOST, NONE, Nic, Target
 
-NETWORKS = ("none", "host")
 DEFAULT_STOP_TIMEOUT_S = 30.0
 DEFAULT_LOG_SIZE = 1 << 20
 DEFAULT_PROJECT = "default"
@@ -30,12 +31,6 @@ class Accounting(msgspec.Struct, frozen=True, omit_defaults=True):
     """Under which name its consumption is counted."""
 
     project: str = DEFAULT_PROJECT
-
-
-class Nic(msgspec.Struct, frozen=True):
-    """A network interface; `host` shares the host's network, `none` is loopback alone."""
-
-    type: str = ""
 
 
 class Security(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -79,6 +74,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
 
     limits: Limits = Limits()
     nics: dict[str, Nic] = {}
+    ports: dict[str, Target] = {}
     security: Security = Security()
     boot: Boot = Boot()
     console: Console = Console()
@@ -100,14 +96,8 @@ def _proc_views(key: str, text: str) -> str:
 
 KEYS: tuple[Key, ...] = (
     *LIMIT_KEYS,
-    Key(
-        "nics.*.type",
-        keys.one_of(*NETWORKS),
-        str,
-        "network: none (loopback alone) or host (the host's own)",
-        "host",
-        samples=("eth0",),
-    ),
+    *NIC_KEYS,
+    *PORT_KEYS,
     Key("security.privileged", keys.flag, keys.flag_text, "root inside is root of the host", "true"),
     Key("security.no_new_privs", keys.flag, keys.flag_text, "no program inside can gain privileges", "true"),
     Key(
@@ -208,8 +198,15 @@ def _read(config: Config, key: Key, item: str) -> object:
 
 
 def _default(key: Key) -> object:
-    group, field, _tail = _place(key)
-    return None if "*" in key.name else getattr(getattr(_NOTHING, group), field)
+    group, field, tail = _place(key)
+    if "*" in key.name:
+        return getattr(_empty_item(key), tail) if tail else None
+    return getattr(getattr(_NOTHING, group), field)
+
+
+def _empty_item(key: Key) -> msgspec.Struct:
+    """What has nothing set under a chosen name."""
+    return _ITEMS[key.name.partition(".*")[0]]
 
 
 def _write(config: Config, key: Key, item: str, value: object) -> Config:
@@ -227,7 +224,7 @@ def _with_item(present: dict[str, object], key: Key, item: str, tail: str, value
     items = dict(present)
     before = items.pop(item, None)
     if tail:
-        empty = _ITEMS[key.name.partition(".*")[0]]
+        empty = _empty_item(key)
         filled = before if isinstance(before, msgspec.Struct) else empty
         changed = msgspec.structs.replace(filled, **{tail: getattr(empty, tail) if value is None else value})
         value = None if changed == empty else changed
@@ -287,8 +284,14 @@ def value_of(config: Config, name: str) -> str:
 
 
 def network_of(config: Config) -> str:
-    """Whether the host's network is shared: `host` or `none`."""
-    return "host" if any(nic.type == "host" for nic in config.nics.values()) else "none"
+    """The network in a word: `host` (shared with the host), `none` (not even a loopback), `empty` (a loopback alone),
+    or what its nics are on, with commas between."""
+    kinds = [nic.kind for nic in config.nics.values()]
+    for kind in (HOST, NONE, EMPTY):
+        if kind in kinds:
+            return kind
+    found = [nic.on or nic.parent or nic.kind for _name, nic in sorted(config.nics.items())]
+    return ",".join(dict.fromkeys(found)) or EMPTY
 
 
 _NOTHING = Config()

@@ -19,7 +19,7 @@ from tests.unit.plan import worlds
 PLANS = [
     worlds.start_plan(),
     worlds.start_plan("security.privileged=true", places=worlds.V1),
-    worlds.start_plan("boot.own_clock=true", "nics.all.type=host", places=worlds.V2),
+    worlds.start_plan("boot.own_clock=true", "nics.eth0.type=host", places=worlds.V2),
 ]
 BEFORE_ALARMS = Path(__file__).resolve().parents[2] / "golden" / "journal-before-alarms.bin"
 _number = st.integers(-(1 << 63), (1 << 63) - 1)

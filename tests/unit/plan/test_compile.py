@@ -105,7 +105,7 @@ def test_a_read_only_root_is_sealed_after_everything_was_mounted_on_it() -> None
 
 
 def test_the_host_network_is_shared_without_a_network_namespace() -> None:
-    plan = worlds.start_plan("nics.all.type=host")
+    plan = worlds.start_plan("nics.eth0.type=host")
     assert not all_of(plan, steps.Clone)[0].flags & CLONE_NEWNET
     assert not all_of(plan, steps.LinkUp)
 

@@ -38,7 +38,7 @@ def test_a_read_only_root(golden: Golden) -> None:
 
 
 def test_the_network_of_the_host(golden: Golden) -> None:
-    assert explain(worlds.start_plan("nics.all.type=host")) == golden("host-network")
+    assert explain(worlds.start_plan("nics.eth0.type=host")) == golden("host-network")
 
 
 def test_a_clock_of_its_own(golden: Golden) -> None:

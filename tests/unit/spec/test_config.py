@@ -49,7 +49,7 @@ def test_what_was_set_is_what_get_shows(assignment: str, shown: str) -> None:
         ("boot.stop_timeout=soon", "no duration"),
         ("init.cwd=srv", "absolute path"),
         ("init.command='unbalanced", "No closing quotation"),
-        ("nics.eth0.type=wifi", "one of none, host"),
+        ("nics.eth0.type=wifi", "one of none, empty, host, bridged"),
         ("limits.memory", "key=value"),
     ],
 )
@@ -111,7 +111,7 @@ def test_a_config_survives_the_store() -> None:
 
 
 def test_one_host_nic_shares_the_hosts_network() -> None:
-    assert network_of(Config()) == "none"
+    assert network_of(Config()) == "empty"
     assert network_of(assign(Config(), "nics.a.type", "host")) == "host"
 
 

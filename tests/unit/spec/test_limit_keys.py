@@ -9,6 +9,8 @@ from cloison.base.errors import Invalid
 from cloison.spec.config import KEYS, Config, address, assign, assign_all, items, value_of
 from cloison.spec.limit_keys import LIMIT_KEYS, RLIMITS
 from cloison.spec.limits import Bounds, DeviceEntry, Rates, Share
+from cloison.spec.nic_keys import NIC_KEYS
+from cloison.spec.nics import IPVLAN_MODES, MACVLAN_MODES, TYPES
 
 
 @pytest.mark.parametrize(
@@ -190,6 +192,23 @@ FLAGS = (
     "boot.own_clock",
 )
 flag = st.sampled_from(["true", "no", "on", "0"])
+cidrs = st.lists(
+    st.one_of(
+        st.ip_addresses(v=4, network="10.0.0.0/8").flatmap(lambda a: st.sampled_from([str(a), f"{a}/24", f"{a}/8"])),
+        st.ip_addresses(v=6, network="fd00::/8").flatmap(lambda a: st.sampled_from([a.exploded, f"{a}/64"])),
+    ),
+    unique=True,
+    min_size=1,
+).map(",".join)
+who = st.sampled_from(["10.0.0.1", "10.0.0.9/8", "web", "lan", "web,db", "10.0.0.7,web"])
+access_rule = st.builds(
+    "{} {} {}{}{}".format,
+    st.sampled_from(["allow", "deny"]),
+    st.sampled_from(["in", "out"]),
+    st.sampled_from(["", "any", "icmp", "tcp", "udp 53", "tcp 80,8000-8010"]),
+    st.one_of(st.just(""), who.map(" from {}".format)),
+    st.one_of(st.just(""), who.map(" to {}".format)),
+)
 VALUES: dict[str, st.SearchStrategy[str]] = {
     "limits.memory": size,
     "limits.memory_soft": size,
@@ -210,7 +229,21 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "limits.sysctls.*": line,
     "limits.oom_score": st.integers(-1000, 1000).map(str),
     "limits.raw.*": line,
-    "nics.*.type": st.sampled_from(["none", "host"]),
+    "nics.*.type": st.sampled_from(TYPES),
+    "nics.*.network": st.text("abc019", min_size=1, max_size=20),
+    "nics.*.parent": st.text("abc.019", min_size=1, max_size=15).filter(lambda name: name not in (".", "..")),
+    "nics.*.mode": st.sampled_from([*MACVLAN_MODES, *IPVLAN_MODES]),
+    "nics.*.vlan": st.integers(1, 4094).map(str),
+    "nics.*.mac": st.binary(min_size=5, max_size=5).map(lambda raw: "0A:" + raw.hex(":")),
+    "nics.*.mtu": st.integers(68, 65535).map(str),
+    "nics.*.addresses": st.one_of(st.sampled_from(["auto", "dhcp", "none"]), cidrs),
+    "nics.*.gateway": st.sampled_from(["none", "10.0.0.1", "fd00::1", "10.0.0.1, fd00:0::1"]),
+    "nics.*.routes": st.sampled_from(["default via 10.0.0.1", "10.9.1.2/16, fd00:9::/32 via fd00::1 metric 7"]),
+    "nics.*.dns": st.sampled_from(["10.0.0.53", "fd00::53,9.9.9.9"]),
+    **{f"nics.*.limits.{way}": st.integers(64, 10**6).map(lambda n: f"{n}.5k") for way in ("ingress", "egress")},
+    "nics.*.rules": st.lists(access_rule, min_size=1, max_size=4).map(";".join),
+    "ports.*": st.integers(1, 65000).map(str),
+    **dict.fromkeys(("nics.*.force", "nics.*.security.mac_filter", "nics.*.security.ip_filter"), flag),
     "boot.stop_signal": st.sampled_from(["SIGTERM", "hup", "9", "SIGRTMIN+3"]),
     "boot.stop_timeout_s": st.integers(0, 10**9).map(lambda n: f"{n}ms"),
     "boot.proc_views": st.sampled_from(["auto", "true", "false"]),
@@ -240,7 +273,13 @@ NAMES: dict[str, st.SearchStrategy[str]] = {
         ["net.ipv4.ip_forward", "kernel.shmmax", "fs.mqueue.msg_max", "kernel.domainname"]
     ),
     "limits.raw.*": st.sampled_from(["memory.high", "cpu.idle", "hugetlb.2MB.max", "memory.oom.group"]),
-    "nics.*.type": st.text("abc019", min_size=1, max_size=8),
+    **{key.name: st.text("abc019", min_size=1, max_size=15) for key in NIC_KEYS},
+    "ports.*": st.builds(
+        "{}{}{}".format,
+        st.sampled_from(["", "10.0.0.1:", "[fd00:0::1]:", "0.0.0.0:"]),
+        st.integers(1, 65535),
+        st.sampled_from(["", "/tcp", "/udp"]),
+    ),
     "env.*": line.filter(lambda name: "=" not in name),
 }
 

@@ -6,6 +6,7 @@ import select
 from collections.abc import Callable
 
 from cloison.base.escapes import harmless
+from cloison.base.signals import signal_number
 from cloison.kernel import terminal
 from cloison.kernel.terminal import Pump
 from cloison.runtime.monitor import Connection, MonitorGone
@@ -54,16 +55,40 @@ def on_streams(run: Run) -> int:
             else:
                 show.append(Pump(mine, number))
                 ours.callback(os.close, mine)
-        with run((handed[0], handed[1], handed[2])) as execution:
+        signals = _Signals()
+        with terminal.forwarding(signals), run((handed[0], handed[1], handed[2])) as execution:
             theirs.close()  # the command has its own copies: an end of file is one only when ours are gone
+            signals.reach(execution.signal)
             return _wait(execution, feed + show, show)
 
 
+class _Signals:
+    """Signals for a command, from before it runs: it may have spoken before its start is reported to us. What comes
+    early is kept for it; but a Ctrl-C then gives up the start."""
+
+    def __init__(self) -> None:
+        self._kept: list[int] = []
+        self._tell: Callable[[int], object] | None = None
+
+    def __call__(self, number: int) -> None:
+        if self._tell is not None:
+            self._tell(number)
+        elif number == signal_number("SIGINT"):
+            raise KeyboardInterrupt
+        else:
+            self._kept.append(number)
+
+    def reach(self, tell: Callable[[int], object]) -> None:
+        """From now on they reach the command."""
+        self._tell = tell
+        for number in self._kept:
+            tell(number)
+
+
 def _wait(execution: Running, pumps: list[Pump], drain: list[Pump]) -> int:
-    with terminal.forwarding(execution.signal):
-        if pumps:
-            terminal.pump_until(pumps, execution.fileno(), drain=drain)
-        return execution.wait()
+    if pumps:
+        terminal.pump_until(pumps, execution.fileno(), drain=drain)
+    return execution.wait()
 
 
 def _is_open(fd: int) -> bool:

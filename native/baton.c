@@ -24,6 +24,7 @@ struct message {
 	uint32_t turn;
 	uint32_t step;
 	int32_t error;
+	int32_t value;
 };
 
 int
@@ -47,7 +48,7 @@ static void
 say(struct state *st, enum turn turn, int error)
 {
 	struct message message = { .turn = turn, .step = st->step,
-				   .error = error };
+				   .error = error, .value = st->value };
 
 	if (write(st->baton, &message, sizeof message) != sizeof message)
 		_exit(1);
@@ -181,6 +182,7 @@ baton_pass(struct state *st, struct failure *failure)
 	if (message.turn == TURN_STEP)
 		return true;
 	*failure = (struct failure){ .where = INSIDE, .step = message.step,
-				     .error = message.error };
+				     .error = message.error,
+				     .value = message.value };
 	return false;
 }

@@ -106,6 +106,7 @@ run_step(struct state *st)
 	int error;
 
 	hook_before(st->step);
+	st->value = 0;
 	error = hook_fails(st->step) ? -EIO
 				     : do_step(step->kind, &step->args, st);
 	hook_after(st->step);
@@ -116,7 +117,8 @@ run_step(struct state *st)
 	}
 	if ((step->flags & STEP_OPTIONAL) == 0)
 		return error;
-	report(REPORT_WARNING, (uint8_t)st->where, st->step, -error, 0);
+	report(REPORT_WARNING, (uint8_t)st->where, st->step, -error,
+	       st->value);
 	return 0;
 }
 
@@ -127,7 +129,8 @@ run_host_step(struct state *st, struct failure *failure)
 
 	if (error < 0) {
 		*failure = (struct failure){ .where = HOST, .step = st->step,
-					     .error = -error };
+					     .error = -error,
+					     .value = st->value };
 		return false;
 	}
 	st->step++;

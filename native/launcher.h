@@ -38,6 +38,7 @@ struct state {
 	volatile uint32_t *progress;	/* the new process's step, shared */
 	bool executed;
 	bool prepared;		/* signals and descriptors, see do_exec */
+	int value;		/* what a failing step says besides its errno */
 
 	int mail[MAX_SLOTS];	/* what send_fd sent, for recv_fd to take */
 	unsigned mail_head;
@@ -102,6 +103,9 @@ int write_at(int dir, const char *path, const char *data);
 #define CHILD_PATH 64
 int child_path(const struct state *st, const char *dir, const char *name,
 	       char path[CHILD_PATH]);
+
+/* Write all of `size` bytes: 0 or -errno. */
+int write_all(int fd, const void *bytes, size_t size);
 
 /* Make the null device standard input, output and error: 0 or -errno. */
 int null_streams(void);

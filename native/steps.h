@@ -94,6 +94,10 @@ enum kind {
 	KIND_MONITOR_OF_OLD = 71,
 	KIND_WAIT = 72,
 	KIND_MONITOR = 73,
+	KIND_NETLINK = 80,
+	KIND_RUN = 81,
+	KIND_TERMINATE = 82,
+	KIND_WRITE_FILE = 83,
 	KIND_LIMIT
 };
 
@@ -689,6 +693,57 @@ _Static_assert(sizeof(struct arg_monitor) == 8 * 11,
 	       "monitor");
 int do_monitor(const struct arg_monitor *, struct state *);
 
+/* Send a batch of rtnetlink messages, and hear that each was carried out;
+ * `what` says in words what they do. The socket is of the network namespace
+ * `ns`, or of whoever sends. Where `fd` is a slot, its descriptor is put into
+ * the messages at byte `at` (IFLA_NET_NS_FD). An answer of the errno `ignore`
+ * is none; for `patience_ms` a missing interface (ENODEV) is waited for. The
+ * value of a failure is the index of the message that was refused. */
+struct arg_netlink {
+	const char *what;
+	int64_t ns;
+	int64_t fd;
+	int64_t at;
+	const struct blob *messages;
+	int64_t ignore;
+	int64_t patience_ms;
+};
+_Static_assert(sizeof(struct arg_netlink) == 8 * 7,
+	       "netlink");
+int do_netlink(const struct arg_netlink *, struct state *);
+
+/* Run a program of the host, with `input` on its standard input, and wait
+ * for it. `argv` begins with its absolute path. The value of a failure with
+ * ECHILD is its wait status. */
+struct arg_run {
+	char *const *argv;
+	const char *input;
+};
+_Static_assert(sizeof(struct arg_run) == 8 * 2,
+	       "run");
+int do_run(const struct arg_run *, struct state *);
+
+/* End the daemon whose pid is in a file, if `word` is a part of its command
+ * line; an absent one is no error. */
+struct arg_terminate {
+	const char *pidfile;
+	const char *word;
+};
+_Static_assert(sizeof(struct arg_terminate) == 8 * 2,
+	       "terminate");
+int do_terminate(const struct arg_terminate *, struct state *);
+
+/* Write a file of ours as a whole: beside it, under a name with a dot, and
+ * then renamed. */
+struct arg_write_file {
+	const char *path;
+	int64_t mode;
+	const struct blob *data;
+};
+_Static_assert(sizeof(struct arg_write_file) == 8 * 3,
+	       "write_file");
+int do_write_file(const struct arg_write_file *, struct state *);
+
 union args {
 	uint64_t raw[ARGS_MAX];
 	struct arg_mkdir mkdir;
@@ -749,6 +804,10 @@ union args {
 	struct arg_exec exec;
 	struct arg_monitor_of_old monitor_of_old;
 	struct arg_monitor monitor;
+	struct arg_netlink netlink;
+	struct arg_run run;
+	struct arg_terminate terminate;
+	struct arg_write_file write_file;
 };
 
 struct field {
@@ -1025,6 +1084,28 @@ const struct kind_info KINDS[KIND_LIMIT] = {
 		{ "netns", FIELD_SLOT },
 		{ "samples", FIELD_TEXTS },
 	} },
+	[KIND_NETLINK] = { "netlink", 7, {
+		{ "what", FIELD_TEXT },
+		{ "ns", FIELD_SLOT },
+		{ "fd", FIELD_SLOT },
+		{ "at", FIELD_INT },
+		{ "messages", FIELD_BLOB },
+		{ "ignore", FIELD_INT },
+		{ "patience_ms", FIELD_INT },
+	} },
+	[KIND_RUN] = { "run", 2, {
+		{ "argv", FIELD_TEXTS },
+		{ "input", FIELD_TEXT },
+	} },
+	[KIND_TERMINATE] = { "terminate", 2, {
+		{ "pidfile", FIELD_TEXT },
+		{ "word", FIELD_TEXT },
+	} },
+	[KIND_WRITE_FILE] = { "write_file", 3, {
+		{ "path", FIELD_TEXT },
+		{ "mode", FIELD_OCT },
+		{ "data", FIELD_BLOB },
+	} },
 };
 #endif
 
@@ -1159,6 +1240,14 @@ do_step(uint32_t kind, const union args *args, struct state *st)
 		return do_wait(0, st);
 	case KIND_MONITOR:
 		return do_monitor(&args->monitor, st);
+	case KIND_NETLINK:
+		return do_netlink(&args->netlink, st);
+	case KIND_RUN:
+		return do_run(&args->run, st);
+	case KIND_TERMINATE:
+		return do_terminate(&args->terminate, st);
+	case KIND_WRITE_FILE:
+		return do_write_file(&args->write_file, st);
 	}
 	__builtin_unreachable();
 }

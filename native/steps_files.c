@@ -5,6 +5,7 @@
 #include "launcher.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -57,6 +58,64 @@ do_write_child(const struct arg_write_child *arg, struct state *st)
 	int error = child_path(st, "/", arg->name, path);
 
 	return error < 0 ? error : write_at(AT_FDCWD, path, arg->data);
+}
+
+int
+write_all(int fd, const void *bytes, size_t size)
+{
+	const char *at = bytes;
+	ssize_t written;
+
+	for (; size > 0; at += written, size -= (size_t)written) {
+		written = write(fd, at, size);
+		if (written < 0)
+			return -errno;
+	}
+	return 0;
+}
+
+/* "/run/x" is first "/run/.x.new": dnsmasq, which reads whatever appears in
+ * some directories, passes over what begins with a dot. */
+static int
+fresh_name(const char *path, char fresh[PATH_MAX])
+{
+	static char parent[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+
+	if (slash == NULL)
+		return -EINVAL;
+	if ((size_t)(slash - path) >= sizeof parent - 1)
+		return -ENAMETOOLONG;
+	memcpy(parent, path, (size_t)(slash - path) + 1);
+	parent[slash - path + 1] = '\0';
+	return text_join(fresh, PATH_MAX,
+			 (const char *const[]){ parent, ".", slash + 1, ".new",
+						NULL });
+}
+
+/* The mode by fchmod(2): a file that somebody has left half written may be
+ * there already, and in the undo steps the umask is not ours. */
+int
+do_write_file(const struct arg_write_file *arg, UNUSED struct state *st)
+{
+	static char fresh[PATH_MAX];
+	int fd, error = fresh_name(arg->path, fresh);
+
+	if (error < 0)
+		return error;
+	fd = outcome(open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW |
+			  O_CLOEXEC, 0600));
+	if (fd < 0)
+		return fd;
+	error = outcome(fchmod(fd, (mode_t)arg->mode));
+	if (error >= 0)
+		error = write_all(fd, arg->data->bytes, arg->data->size);
+	close(fd);
+	if (error >= 0)
+		error = outcome(rename(fresh, arg->path));
+	if (error < 0)
+		unlink(fresh);
+	return error;
 }
 
 /* fchownat(2). */

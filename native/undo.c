@@ -22,10 +22,11 @@ undo_run(struct plan *plan, bool final)
 		if (((step->flags & STEP_FINAL) != 0) != final)
 			continue;
 		hook_before_undo(i);
+		none.value = 0;
 		error = do_step(step->kind, &step->args, &none);
 		if (error >= 0)
 			continue;
-		report(REPORT_UNDO_FAILED, HOST, i, -error, 0);
+		report(REPORT_UNDO_FAILED, HOST, i, -error, none.value);
 		if ((step->flags & STEP_OPTIONAL) == 0)
 			failed++;
 		if (final)

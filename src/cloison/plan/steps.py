@@ -556,6 +556,53 @@ class LoadSeccomp(Step, frozen=True):
     filter: Blob
 
 
+# --- networks, and what they need beside the kernel ------------------------------------------------------
+
+
+class Netlink(Step, frozen=True):
+    """Send a batch of rtnetlink messages, and hear that each was carried out; `what` says in words what they do.
+
+    The socket is of the network namespace `ns`, or of whoever sends. Where `fd` is a slot, its descriptor is put into
+    the messages at byte `at` (IFLA_NET_NS_FD). An answer of the errno `ignore` is none; for `patience_ms` a missing
+    interface (ENODEV) is waited for. The value of a failure is the index of the message that was refused."""
+
+    kind, number, source = "netlink", 80, "rtnetlink(7)"
+    what: Text
+    ns: Slot
+    fd: Slot
+    at: Int
+    messages: Blob
+    ignore: Int
+    patience_ms: Int
+
+
+class Run(Step, frozen=True):
+    """Run a program of the host, with `input` on its standard input, and wait for it.
+
+    `argv` begins with its absolute path. The value of a failure with ECHILD is its wait status."""
+
+    kind, number, source = "run", 81, "execve(2), waitpid(2)"
+    argv: Texts
+    input: Text
+
+
+class Terminate(Step, frozen=True):
+    """End the daemon whose pid is in a file, if `word` is a part of its command line; an absent one is no error."""
+
+    kind, number, source = "terminate", 82, "pidfd_send_signal(2)"
+    pidfile: Text
+    word: Text
+
+
+class WriteFile(Step, frozen=True):
+    """Write a file of ours as a whole: beside it, under a name with a dot, and then renamed."""
+
+    kind, number, source = "write_file", 83, "rename(2)"
+    path: Text
+    mode: Oct
+    data: Blob
+
+
 # --- the ends --------------------------------------------------------------------------------------------
 
 

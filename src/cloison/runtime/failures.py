@@ -9,8 +9,20 @@ import os
 
 from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
 from cloison.kernel.abi import RLIMITS
-from cloison.plan.plan import Plan
-from cloison.plan.steps import DeviceFilter, Exec, Fsmount, MountSetattr, OpenPty, Prlimit, Setrlimit, Step, Write
+from cloison.plan.plan import Action, Plan
+from cloison.plan.steps import (
+    DeviceFilter,
+    Exec,
+    Fsmount,
+    MountSetattr,
+    Netlink,
+    OpenPty,
+    Prlimit,
+    Run,
+    Setrlimit,
+    Step,
+    Write,
+)
 from cloison.plan.text import call
 
 NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
@@ -55,6 +67,10 @@ def failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
 
 def _failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
     action = plan.actions[index]
+    if isinstance(action.step, Run):
+        return _run_failure(plan, action, error, value)
+    if isinstance(action.step, Netlink):
+        return _netlink_failure(plan, action, error, value)
     if error == errno.ECHILD:
         return Kernel(f"cannot {plan.title}: the new process died {_how(value)} at step {index} ({action.step.kind})")
     if isinstance(action.step, Exec):
@@ -114,6 +130,27 @@ def _rlimit_failure(plan: Plan, step: Setrlimit | Prlimit) -> CloisonError:
         f"cannot {plan.title}: this host does not let cloison raise the hard limit {name} to {step.hard}",
         hint="choose a lower one: `ulimit -H -a` says what there is; of RLIMIT_NOFILE no more than sysctl fs.nr_open",
     )
+
+
+def _run_failure(plan: Plan, action: Action, error: int, value: int) -> CloisonError:
+    """A program of the host that did not do its work: what it says itself, nobody keeps."""
+    assert isinstance(action.step, Run)
+    how = f"ended {_how(value)}" if error == errno.ECHILD else f"cannot be run: {_said(error)}"
+    command = " ".join(action.step.argv)
+    hint = "run it yourself to see what it says; `cloison explain` shows its input" if error == errno.ECHILD else _CHECK
+    return Kernel(f"cannot {plan.title}: {action.why or 'run a program'}: `{command}` {how}", hint=hint)
+
+
+def _netlink_failure(plan: Plan, action: Action, error: int, value: int) -> CloisonError:
+    """What was wanted is in the step's own words; its bytes say nothing to anybody."""
+    assert isinstance(action.step, Netlink)
+    said = f"cannot {plan.title}: {action.why or 'network'}: {action.step.what}: message {value}: {_said(error)}"
+    if error == errno.ENODEV:
+        return Kernel(said, hint="an interface that it names is not there; `ip link` lists them")
+    if error in (errno.EEXIST, errno.EBUSY):
+        return Kernel(said, hint="what it makes is there already; `cloison repair` removes what a dead start left")
+    kind, hint = _known(action.step, error)
+    return kind(said, hint=hint)
 
 
 def _cgroup_version(path: str) -> int:

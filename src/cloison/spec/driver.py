@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from cloison.spec.network import Interface
 from cloison.spec.oci import Process, Resources, Rlimit, Spec
 
 
@@ -42,6 +43,8 @@ class StartRequest(msgspec.Struct, frozen=True):
     reboot: tuple[str, ...]
     writable: tuple[str, ...] = ()
     alarm: tuple[str, ...] = ()  # what its monitor runs when the kernel kills a process of it for memory
+    interfaces: tuple[Interface, ...] = ()  # by number, for an instance with a network of its own
+    is_loopback_up: bool = True
 
 
 class ExecRequest(msgspec.Struct, frozen=True):

@@ -95,6 +95,17 @@ def compared(
     )
 
 
+def more_than(what: str, peer: str, pair: tuple[Series, Series], *, at_most_ms: float) -> Row:
+    """A row of two series; its bar is the median of their differences, which stands in the note."""
+    more = Series(tuple(a - b for a, b in zip(pair[0].values, pair[1].values, strict=True))).median
+    return msgspec.structs.replace(
+        compared(what, peer, pair),
+        bar=f"at most {at_most_ms:g} ms more",
+        verdict="met" if more <= at_most_ms else "missed",
+        note=f"{more:.1f} ms more",
+    )
+
+
 def skipped(what: str, peer: str, why: str) -> Row:
     """A row that could not be measured, and why."""
     return Row(what=what, peer=peer, verdict="skipped", note=why)

@@ -9,7 +9,7 @@ import cloison
 from bench import docker, lxc, podman
 from bench.ground import LIMITS, Ground
 from bench.processes import ENVIRONMENT, Failed, found, output, timed
-from bench.series import Measure, Row, Series, alternate, compared, skipped
+from bench.series import Measure, Row, alternate, compared, more_than, skipped
 
 START = "cloison start of busybox, whole process"
 EXEC = "cloison exec NAME -- true, whole process"
@@ -57,18 +57,7 @@ def beyond_python(what: str, ours: Measure, rounds: int, *, at_most_ms: float) -
         pair = alternate(ours, lambda: timed([sys.executable, "-c", "pass"]), rounds, rest_s=QUIET_S)
     except Failed as problem:
         return skipped(what, peer, str(problem))
-    row = compared(what, peer, pair)
-    more = Series(tuple(a - b for a, b in zip(pair[0].values, pair[1].values, strict=True))).median
-    return Row(
-        what=row.what,
-        peer=row.peer,
-        ours=row.ours,
-        theirs=row.theirs,
-        ratio=row.ratio,
-        bar=f"at most {at_most_ms:g} ms more",
-        verdict="met" if more <= at_most_ms else "missed",
-        note=f"{more:.1f} ms more",
-    )
+    return more_than(what, peer, pair, at_most_ms=at_most_ms)
 
 
 def _start(ground: Ground, instance: cloison.Instance) -> Measure:

@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from cloison.engine.engine import Engine
+    from cloison.spec.config import Config
 
 
 def instances(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
@@ -43,6 +46,41 @@ def keys(_context: click.Context, _parameter: click.Parameter, incomplete: str) 
 def assignments(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """`key=` for every key of the configuration."""
     return [key if key.endswith(".") else f"{key}=" for key in keys(context, parameter, incomplete)]
+
+
+def networks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of networks, and the words that stand for none of them."""
+    try:
+        names = [entry.key.removeprefix("networks/") for entry in _engine(context).store.list("networks/")]
+    except Exception:
+        names = []
+    return [name for name in (*names, "empty", "host", "none") if name.startswith(incomplete)]
+
+
+def nics(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The interfaces of the instance that is on the line."""
+    return _of_config(context, lambda config: config.nics, incomplete)
+
+
+def ports(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The ports that lead to the instance that is on the line."""
+    return _of_config(context, lambda config: config.ports, incomplete)
+
+
+def nic_assignments(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """`key=` for every key of a nic."""
+    from cloison.spec.nic_keys import NIC_KEYS
+
+    names = [key.name.removeprefix("nics.*.") for key in NIC_KEYS]
+    return [f"{name}=" for name in names if name.startswith(incomplete)]
+
+
+def _of_config(context: click.Context, names: "Callable[[Config], Iterable[str]]", incomplete: str) -> list[str]:
+    try:
+        config = _engine(context).get(context.params["name"]).config
+        return sorted(name for name in names(config) if name.startswith(incomplete))
+    except Exception:
+        return []
 
 
 def signals(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

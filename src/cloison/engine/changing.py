@@ -41,6 +41,13 @@ class Wanted(msgspec.Struct, frozen=True):
     later: tuple[str, ...]
 
 
+def before(record: Record, observed: Observed, scope: Scope) -> tuple[Config, ...]:
+    """The configurations that a change of this scope is to begin from, the one in force last."""
+    stored = () if scope is Scope.LIVE and observed.pid else (record.config,)  # `wanted` refuses where nothing runs
+    live = () if scope is Scope.NEXT_START or not observed.pid else (record.in_force,)
+    return (*stored, *live)
+
+
 def wanted(record: Record, observed: Observed, assignments: tuple[str, ...], scope: Scope) -> Wanted:
     """What `assignments` make of the configuration. Raises Invalid, and WrongState for what can be done only while the
     instance runs."""

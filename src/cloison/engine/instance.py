@@ -29,6 +29,7 @@ from cloison.storage import overlay
 if TYPE_CHECKING:
     from cloison.engine.changing import Wanted
     from cloison.engine.engine import Engine
+    from cloison.engine.nics import Nics, Ports, Words
 
 LOCK_PATIENCE_S = 5.0
 KEPT_STATES = (State.STARTING, State.RUNNING, State.FROZEN, State.STOPPING)
@@ -240,16 +241,41 @@ class Instance:
 
         Raises Invalid for what cannot be, Unsupported for what this host cannot, Kernel for what the kernel refuses
         now, WrongState for "live" where nothing runs; then nothing has changed."""
+        return self.change(lambda _configs: assignments, scope=scope)
+
+    def change(self, words: "Words", *, scope: str = "both") -> Change:
+        """Apply the assignments that `words` makes of the configurations that are to be changed, as `set` does."""
         from cloison.engine import changing
 
         with self._command("set"):
-            wanted = changing.wanted(self._record, self.observe(), assignments, changing.Scope.of(scope))
+            observed, wanted_scope = self.observe(), changing.Scope.of(scope)
+            assignments = tuple(words(changing.before(self._record, observed, wanted_scope)))
+            wanted = changing.wanted(self._record, observed, assignments, wanted_scope)
             self._check(wanted.stored, before=self._record.config)
             self._book_for_project(wanted.live or wanted.stored)
             note = "" if scope == "both" else f" --{scope}"
             with self._limits_changed(wanted):
                 self._save(changing.kept(self._record, wanted), "configured", " ".join(assignments) + note)
         return Change(wanted.at_once, wanted.later)
+
+    def configs(self) -> tuple[configuration.Config, configuration.Config | None]:
+        """What is stored, and what is in force: None where it does not run."""
+        self.reload()
+        return self._record.config, self._record.in_force if self.observe().pid else None
+
+    @property
+    def nics(self) -> "Nics":
+        """Its network interfaces."""
+        from cloison.engine.nics import Nics
+
+        return Nics(self)
+
+    @property
+    def ports(self) -> "Ports":
+        """The ports of the host that lead to it."""
+        from cloison.engine.nics import Ports
+
+        return Ports(self)
 
     def _book_for_project(self, after: configuration.Config) -> None:
         """What it has consumed so far is its present project's, if it is to belong to another from now on."""

@@ -7,7 +7,7 @@ import pytest
 from cloison.base.errors import NotFound
 from cloison.cli.main import run
 from cloison.engine.results import Change, ExitInfo, IdMapInfo, Info, LimitInfo, Stats
-from cloison.spec.config import Config
+from cloison.spec.config import Config, assign_all
 from cloison.spec.driver import State, Usage
 
 RUNNING = Info(
@@ -43,6 +43,7 @@ STOPPED = msgspec.structs.replace(
 )
 
 
+CHANGES = {f"{part}.{verb}": Change((), ()) for part in ("nics", "ports") for verb in ("add", "set", "remove")}
 SECOND_NS = 1_000_000_000
 WEB_STATS = Stats(
     id=RUNNING.id,
@@ -85,7 +86,9 @@ class FakeInstance:
         self.name = info.name
         self.id = info.id
         self._info = info
-        self.config = Config()
+        self.config = assign_all(Config(), ("nics.eth0.type=bridged", "ports.8080/tcp=80"))
+        self.nics = FakePart(self, "nics")
+        self.ports = FakePart(self, "ports")
 
     def console(self, connected: Callable[[], None]) -> None:
         self.__getattr__("console")()
@@ -108,13 +111,24 @@ class FakeInstance:
         return msgspec.structs.replace(self._info, disk_bytes=4096 if with_disk else None)
 
 
+class FakePart:
+    """What belongs to an instance; its calls are those of the instance, such as `nics.add`."""
+
+    def __init__(self, instance: FakeInstance, name: str) -> None:
+        self._instance = instance
+        self._name = name
+
+    def __getattr__(self, method: str) -> Callable[..., object]:
+        return self._instance.__getattr__(f"{self._name}.{method}")
+
+
 class FakeEngine:
     """The instances `web`, which runs, and `db`, which does not."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
         self.fails: dict[str, BaseException] = {}
-        self.answers: dict[str, object] = {"exec_here": 0, "set": Change((), ()), "wait": True, "logs": b""}
+        self.answers: dict[str, object] = {"exec_here": 0, "set": Change((), ()), **CHANGES, "wait": True, "logs": b""}
         self._instances = {info.name: FakeInstance(self, info) for info in (STOPPED, RUNNING)}
 
     def get(self, name: str) -> FakeInstance:

@@ -38,6 +38,11 @@ def completed(
         ("cloison kill -s sigk", ["SIGKILL"]),
         ("cloison completion z", ["zsh"]),
         ("cloison image t", ["tag", "templates"]),
+        ("cloison nic set web e", ["eth0"]),
+        ("cloison nic set web eth0 limits.i", ["limits.ingress="]),
+        ("cloison nic add web eth1 ne", ["network="]),
+        ("cloison port remove web 8", ["8080/tcp"]),
+        ("cloison create busybox --network h", ["host"]),
         ("cloison launch ", []),  # a broken installation completes nothing, and says nothing
     ],
 )

@@ -12,6 +12,7 @@ from cloison.engine.instance import Instance
 from cloison.engine.layout import layout
 from cloison.engine.results import Change
 from cloison.engine.store import Store
+from cloison.spec.config import Config
 from cloison.spec.driver import LiveLimits, Observed, State
 from cloison.spec.oci import PidsLimits, Resources
 from tests.unit.engine.hosts import HostDriver
@@ -206,3 +207,24 @@ def test_limits_of_what_is_stopped_are_checked_and_not_written(engine: FakeEngin
     stopped.set("limits.processes=20")
     assert [processes(limits) for limits in engine.driver.checked] == [20]
     assert changes(engine) == []
+
+
+def test_a_change_is_made_of_the_configurations_that_it_changes(engine: FakeEngine, web: Instance) -> None:
+    web.set("limits.processes=20", scope="live")
+    assert [seen(web, scope) for scope in ("both", "live", "next-start")] == [[10, 20], [20], [10]]
+
+
+def test_a_change_of_what_is_stopped_sees_what_is_stored(engine: FakeEngine, stopped: Instance) -> None:
+    assert seen(stopped, "both") == [10]
+
+
+def seen(instance: Instance, scope: str) -> list[int | None]:
+    """The limits of the configurations that a change of this scope begins from."""
+    found: list[int | None] = []
+
+    def look(configs: tuple[Config, ...]) -> tuple[str, ...]:
+        found.extend(config.limits.processes for config in configs)
+        return ()
+
+    instance.change(look, scope=scope)
+    return found

@@ -12,6 +12,7 @@ from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, pass_invocation
 
 F = TypeVar("F", bound=Callable[..., Any])
+WHOLE = ("none", "empty", "host")  # these are no names of networks
 SHORTCUTS = {"memory": "limits.memory", "cpus": "limits.cpus", "processes": "limits.processes"}
 _OPTIONS = (
     click.argument("image", shell_complete=completing.images),
@@ -30,8 +31,17 @@ _OPTIONS = (
     click.option("--processes", metavar="COUNT", help="Short for --set limits.processes=COUNT."),
     click.option(
         "--network",
-        type=click.Choice(("none", "host")),
-        help="Loopback alone (the default), or the host's own network.",
+        metavar="NAME",
+        shell_complete=completing.networks,
+        help="The network that it is on; or the host's own (host), loopback alone (empty), nothing at all (none).",
+    ),
+    click.option(
+        "-p",
+        "--port",
+        "ports",
+        multiple=True,
+        metavar="[ADDRESS:]PORT:PORT[/tcp|udp]",
+        help="Forward a port of the host, the first, to one inside.",
     ),
     click.option("--privileged", is_flag=True, help="Root inside is root of the host."),
     click.option(
@@ -65,7 +75,12 @@ def wanted(image: str, name: str, words: Mapping[str, Any]) -> Wanted:
     """The options as the engine wants them; `--set` has the last word over its short forms."""
     config = [f"{key}={words[option]}" for option, key in SHORTCUTS.items() if words[option] is not None]
     if words["network"] is not None:
-        config.append(f"nics.eth0.type={words['network']}")
+        key = "type" if words["network"] in WHOLE else "network"
+        config.append(f"nics.eth0.{key}={words['network']}")
+    if words["ports"]:
+        from cloison.engine.nics import forwarded
+
+        config += [forwarded(port) for port in words["ports"]]
     if words["privileged"]:
         config.append("security.privileged=true")
     return Wanted(image, name, (*config, *words["settings"]), dict(pairs(words["options"])))
@@ -85,7 +100,7 @@ def pairs(options: Iterable[str]) -> Iterable[tuple[str, str]]:
     examples=(
         "cloison create debian/12 web",
         "cloison create busybox --memory 64M --cpus 0.5",
-        "cloison create debian/12 web --set env.LANG=C.UTF-8 --network host",
+        "cloison create debian/12 web --set env.LANG=C.UTF-8 --network lan --port 8080:80",
     ),
 )
 @creating

@@ -55,6 +55,18 @@ def exclusive(path: str, *, timeout_s: float | None = 0.0) -> Iterator[int]:
             os.close(fd)
 
 
+@contextlib.contextmanager
+def exclusive_in(directory: str, *, timeout_s: float | None = 0.0) -> Iterator[int]:
+    """Hold `directory`/lock exclusively, as `exclusive` does; a holder may remove the directory as well."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            os.makedirs(directory, mode=0o755, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # removed in between: make it again
+                fd = stack.enter_context(exclusive(f"{directory}/lock", timeout_s=timeout_s))
+                break
+        yield fd
+
+
 def _lock(fd: int, deadline: float | None) -> None:
     if deadline is None:
         fcntl.flock(fd, fcntl.LOCK_EX)

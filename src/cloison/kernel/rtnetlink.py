@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import struct
+import sys
 from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
@@ -20,6 +21,7 @@ from cloison.kernel.netlink.wire import Batch, Encoder, Frame, Message
 
 _NETLINK_ROUTE, _SOL_NETLINK = 0, 270
 _NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK = 10, 11, 12
+_SO_NETNS_COOKIE = 71
 _CLONE_NEWNET = 0x40000000
 _NLMSGERR_ATTR_MSG = 1
 _ERROR = struct.Struct("=i")
@@ -210,6 +212,14 @@ def _verdict(frame: Frame) -> tuple[int, str]:
     # Behind the errno comes the header of the request; NETLINK_CAP_ACK leaves out the rest of it. A list has none.
     behind = _ERROR.size + (wire.HEADER.size if frame.type == wire.NLMSG_ERROR else 0)
     return -error, wire.words(wire.attributes(frame.body, behind).get(_NLMSGERR_ATTR_MSG))
+
+
+def namespace_cookie() -> int:
+    """A number of the caller's network namespace that no other has had since the machine was booted; the first has 1.
+
+    The inode number of a namespace is soon that of another. Source: SO_NETNS_COOKIE, since Linux 5.14."""
+    with _open() as sock:
+        return int.from_bytes(sock.getsockopt(socket.SOL_SOCKET, _SO_NETNS_COOKIE, 8), sys.byteorder)
 
 
 def _open() -> socket.socket:

@@ -1,0 +1,181 @@
+"""Keeping a network up: quick where it is up already, under a lock where something has to be done.
+
+    <run>/up      what was there when it was brought up: boot, index of the bridge, handle of the table, dnsmasq
+    <run>/lock    held by who brings it up or takes it down
+
+`<run>` is the network's own directory. The lock is taken before that of `cloison.network.forwarding`, never after.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import socket
+import zlib
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from cloison.base.errors import Busy, Conflict, NotFound
+from cloison.kernel import inventory, locks, nftables, process, rtnetlink
+from cloison.network import bridge, dnsmasq, forwarding, host, table
+from cloison.network.network import Network, alias_of
+from cloison.plan.builder import Builder
+from cloison.plan.inputs import CgroupPlace
+from cloison.plan.plan import Plan
+
+Runner = Callable[[Plan], object]
+_PATIENCE_S = 30.0
+NFT, DNSMASQ = ("nft", "nftables"), ("dnsmasq", "dnsmasq-base")  # the program, and Debian's package
+
+
+class Marker(msgspec.Struct, frozen=True):
+    """What has to be the same for a network to be up. `digest` is of the options that it was brought up with."""
+
+    boot: str
+    index: int
+    handle: int
+    digest: int
+
+
+def ensure(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...]]) -> int:
+    """Bring a network up unless it is; gives the index of the interface that instances are attached to.
+
+    `run` carries a plan of host steps out. Raises Unsupported where a program is missing, Conflict where a foreign
+    interface has the bridge's name, NotFound where the parent is missing, and what `run` raises."""
+    index = _index(of) if is_up(of) else 0
+    if index:
+        return index
+    with _lock(of, "bring it up"):
+        if not is_up(of):
+            _bring_up(of, run, places)
+        return _index(of)
+
+
+def is_up(of: Network) -> bool:
+    """Whether all of it is there; asks the kernel, and changes nothing."""
+    try:
+        with open(f"{of.run}/up", "rb") as file:
+            marker = msgspec.json.decode(file.read(), type=Marker)
+    except (FileNotFoundError, msgspec.MsgspecError):
+        return False
+    if (marker.index, marker.digest, marker.boot) != (_index(of), _digest(of), _boot()) or not marker.index:
+        return False
+    if of.is_own and nftables.table_handle(table.INET, of.table) != marker.handle:
+        return False
+    return not of.is_served or is_serving(of)
+
+
+def ensure_rules(name: str, run: Runner) -> None:
+    """Have the installation's tables, for interfaces with packet rules that are on no network of cloison's."""
+    if any(nftables.table_handle(family, name) is None for family in (table.INET, table.NETDEV)):
+        build = Builder("make the tables of packet rules")
+        build.chapter("packet rules")
+        build.host(bridge.nft(process.needed(NFT[0], package=NFT[1]), table.installation(name)))
+        run(build.plan())
+
+
+def is_serving(of: Network) -> bool:
+    """Whether its dnsmasq runs."""
+    pid = inventory.setting(dnsmasq.pid_file(of))
+    return bool(pid and pid.isdecimal()) and dnsmasq.conf_file(of) in (inventory.setting(f"/proc/{pid}/cmdline") or "")
+
+
+def down(of: Network, run: Runner, *, is_last: bool) -> None:
+    """Take a network down, however much of it is there; `is_last`: the installation has no other that is up, and no
+    instance with rules of its own runs."""
+    with _lock(of, "take it down"), forwarding.opened(rtnetlink.namespace_cookie()) as book:
+        entries = book.read()
+        link = host.interface(of.bridge)
+        is_ours = link is not None and link.alias == alias_of(of)
+        seen = bridge.Seen(
+            index=link.index if link and is_ours else 0,
+            switches=forwarding.given_back(of, entries),
+            nft=process.which(NFT[0]) or "",
+        )
+        run(bridge.plan_down(of, seen, is_last=is_last))
+        book.write(forwarding.holder(of), ())
+        shutil.rmtree(of.run, ignore_errors=True)  # the lock with it: who waits for it makes a new one
+    with contextlib.suppress(OSError):
+        os.rmdir(of.data)
+
+
+def _bring_up(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...]]) -> None:
+    with forwarding.opened(rtnetlink.namespace_cookie()) as book:
+        facts = host.look()
+        entries = book.read()
+        seen = _seen(of, facts, entries)
+        os.makedirs(os.path.dirname(of.data), mode=0o700, exist_ok=True)
+        book.write(forwarding.holder(of), seen.switches)  # before it is done: whoever dies, it is known
+        run(bridge.plan_up(of, seen, places()))
+    _mark(of)
+
+
+def _seen(of: Network, facts: host.Host, entries: dict[str, tuple[forwarding.Switch, ...]]) -> bridge.Seen:
+    link = facts.interface(of.bridge)
+    if not of.is_own:
+        parent = facts.interface(of.parent)
+        if parent is None:
+            raise NotFound(f"network {of.name!r}: this host has no interface {of.parent!r}", hint="ip link lists them")
+        return bridge.Seen(index=link.index if link else 0, parent_index=parent.index)
+    if link is not None and link.alias != alias_of(of):
+        raise Conflict(
+            f"network {of.name!r} cannot have its bridge: this host has another interface {of.bridge!r}",
+            hint="remove that one, or give the network another name",
+            interface=of.bridge,
+        )
+    own = tuple(cidr for index, cidr in facts.addresses if link and index == link.index)
+    return bridge.Seen(
+        index=link.index if link else 0,
+        addresses=own,
+        has_ipv6=host.has_ipv6(),
+        has_force_forwarding=forwarding.has_force_forwarding(),
+        switches=forwarding.needed(of, facts.uplinks(without=(of.bridge,)), entries),
+        nft=process.needed(NFT[0], package=NFT[1]),
+        dnsmasq=process.needed(DNSMASQ[0], package=DNSMASQ[1]) if of.is_served else "",
+        user=_user(),
+    )
+
+
+def _mark(of: Network) -> None:
+    """Note what there is now: the last thing that is done."""
+    handle = nftables.table_handle(table.INET, of.table) or 0 if of.is_own else 0
+    marker = Marker(_boot(), _index(of), handle, _digest(of))
+    with open(f"{of.run}/up.new", "wb") as file:
+        file.write(msgspec.json.encode(marker))
+    os.rename(f"{of.run}/up.new", f"{of.run}/up")
+
+
+@contextlib.contextmanager
+def _lock(of: Network, doing: str) -> Iterator[None]:
+    try:
+        with locks.exclusive_in(of.run, timeout_s=_PATIENCE_S):
+            yield
+    except BlockingIOError:
+        raise Busy(
+            f"network {of.name!r}: another command has been changing it for {_PATIENCE_S:.0f} s; cannot {doing}",
+            hint="wait for it, or try again",
+        ) from None
+
+
+def _index(of: Network) -> int:
+    try:
+        return socket.if_nametoindex(of.bridge)  # unlike /sys, of the caller's own network namespace for certain
+    except OSError:
+        return 0
+
+
+def _digest(of: Network) -> int:
+    return zlib.crc32(msgspec.json.encode(of))
+
+
+def _boot() -> str:
+    return inventory.setting("/proc/sys/kernel/random/boot_id") or ""
+
+
+def _user() -> str:
+    """Whom dnsmasq becomes: Debian's own user for it, or nobody."""
+    for name in ("dnsmasq", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name).pw_name
+    return "root"

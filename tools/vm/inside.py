@@ -6,6 +6,7 @@ tools/vm/machine.py. Nothing is imported but the standard library and what the g
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 RUN = Path(".run.json")
 IMAGES = Path("/images")
+LAST_WORDS_S = 60
 REPORT = Path("/tmp/junit.xml")
 
 
@@ -32,7 +34,7 @@ def main() -> int:
         "CLOISON_TEST_PATIENCE": str(run["patience"]),
         "CLOISON_TEST_PROMISED": " ".join(run["promised"]),
     }
-    timeout = f"--timeout={120 * run['patience']}"
+    timeout = f"--timeout={60 * run['patience']}"
     command = [
         sys.executable,
         "-m",
@@ -43,7 +45,7 @@ def main() -> int:
         f"--junit-xml={REPORT}",
         *run["words"],
     ]
-    code = subprocess.run(command, env=environment).returncode
+    code = follow(command, environment, run["deadline_s"] - began)
     report = REPORT.read_text(errors="replace") if REPORT.exists() else ""
     journal = subprocess.run(
         ["journalctl", "--boot", "--no-pager", "--lines=400"], capture_output=True, text=True
@@ -55,6 +57,21 @@ def main() -> int:
         while left:
             left = left[port.write(left) or 0 :]
     return 0
+
+
+def follow(command: list[str], environment: dict[str, str], deadline_s: float) -> int:
+    """Run the tests. In time before the host gives up, they are interrupted as by Ctrl-C, and say what they know."""
+    with subprocess.Popen(command, env=environment) as tests:
+        try:
+            return tests.wait(deadline_s - LAST_WORDS_S)
+        except subprocess.TimeoutExpired:
+            print("\nguest: time is up", flush=True)
+            tests.send_signal(signal.SIGINT)
+        try:
+            return tests.wait(LAST_WORDS_S / 2)
+        except subprocess.TimeoutExpired:
+            tests.kill()
+            return tests.wait()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ PROMISED: Final = (
 )
 PROMISED_TOO: Final = ("needs_systemd_host", "needs_userns", "debian")
 PATIENCE: Final = 5.0  # emulation makes programs about ten times slower; deadlines of tests are generous already
-DEADLINE_S: Final = 1200.0
+DEADLINE_S: Final = 400.0
 NEEDED: Final = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
 
 
@@ -38,7 +38,7 @@ def run(words: tuple[str, ...] = SELECTED) -> machine.Results:
     """Build what is missing, boot, and print what the tests say. Raises cache.Failed, CloisonError, machine.Hung."""
     disks = machine.Disks(base.obtain(), PLACE / "tree.tar", images.obtain())
     PLACE.mkdir(parents=True, exist_ok=True)
-    tree.pack(disks.tree, tree.Run(words, PATIENCE, (*PROMISED, *PROMISED_TOO)))
+    tree.pack(disks.tree, tree.Run(words, PATIENCE, (*PROMISED, *PROMISED_TOO), DEADLINE_S))
     return machine.run(disks, PLACE, deadline_s=DEADLINE_S, hear=_say)
 
 

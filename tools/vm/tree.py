@@ -31,6 +31,7 @@ class Run(msgspec.Struct, frozen=True):
     words: tuple[str, ...]
     patience: float
     promised: tuple[str, ...]
+    deadline_s: float  # from the boot
 
 
 def pack(archive: Path, run: Run) -> None:

@@ -18,7 +18,7 @@ from cloison import CloisonError, Engine, Instance, State
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, QUICK, Launch, answer, init_of
 
-pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 
 # --- mount targets (CVE-2015-1335, CVE-2021-30465) --------------------------------------------------------------------

@@ -11,7 +11,7 @@ from cloison import Instance
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, QUICK, Launch, answer, init_of
 
-pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 CAP_NET_ADMIN, CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_ADMIN, CAP_SYS_TIME = 12, 16, 17, 21, 25
 MAC_OVERRIDE, MAC_ADMIN = 32, 33

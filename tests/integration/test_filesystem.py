@@ -10,7 +10,7 @@ from cloison import Instance
 from tests.integration import traces
 from tests.integration.conftest import Launch, answer, init_of, inside
 
-pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 EXPECTED = {
     "/": "overlay",

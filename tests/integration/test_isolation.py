@@ -11,7 +11,7 @@ from cloison import Instance
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, Launch, answer, entered, init_of, inside
 
-pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 
 @pytest.mark.parametrize("kind", traces.NAMESPACES)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import Busy, CloisonError, Denied, Exists, Invalid, NotFound
 from cloison.base.ids import check_name, new_id
@@ -85,6 +87,10 @@ class Engine:
         if name:
             check_name(name)
             self._expect_free(name)
+        if wanted.nics or wanted.ports:
+            from cloison.engine import claims
+
+            claims.expect_possible(wanted)
         found = self.image(image, options=options, progress=progress)
         return self._create(found, name or self._free_name(), wanted)
 
@@ -94,32 +100,28 @@ class Engine:
             directory = self.layout.instance(instance_id)
             overlay.create(directory)
             try:
-                return Instance(self, self._claim(image, name, wanted, instance_id))
+                from cloison.engine import identity
+
+                draft = _draft(image, name, wanted, instance_id)
+                identity.refresh(self, draft)
+                return Instance(self, self._claim(draft))
             except BaseException:
                 overlay.remove(directory)
                 self.driver.forget(instance_id)
                 raise
 
-    def _claim(self, image: "Image", name: str, wanted: configuration.Config, instance_id: str) -> Record:
+    def _claim(self, record: Record) -> Record:
+        """Store a new record, with what it has to itself."""
         with self.store.transaction() as changes:
-            records.claim_name(changes, name, instance_id)
-            record = Record(
-                id=instance_id,
-                name=name,
-                kind="container",
-                image=image.digest,
-                image_name=image.names[0] if image.names else image.digest[:19],
-                created_ns=time.time_ns(),
-                id_base=records.claim_range(changes, self.layout.root, instance_id),
-                config=wanted,
-                layers=image.layers,
-                command=image.command,
-                env=image.env,
-                stop_signal=image.stop_signal,
-                is_system=image.is_system,
-            )
+            records.claim_name(changes, record.name, record.id)
+            id_base = records.claim_range(changes, self.layout.root, record.id)
+            record = msgspec.structs.replace(record, id_base=id_base)
+            if record.config.nics or record.config.ports:
+                from cloison.engine import claims
+
+                record = claims.settle(changes, None, record)
             records.save(changes, record)
-            changes.record(instance_id, "created", f"{name} {record.image_name}")
+            changes.record(record.id, "created", f"{record.name} {record.image_name}")
         return record
 
     def launch(
@@ -271,6 +273,25 @@ class Engine:
         """The command that runs `cloison` on this installation, for a monitor that cannot import anything."""
         root = ("--root", self.layout.root) if self.layout.root else ()
         return (sys.executable, "-m", "cloison", *root, *words)
+
+
+def _draft(image: "Image", name: str, wanted: configuration.Config, instance_id: str) -> Record:
+    """A new record, before anything is claimed for it."""
+    return Record(
+        id=instance_id,
+        name=name,
+        kind="container",
+        image=image.digest,
+        image_name=image.names[0] if image.names else image.digest[:19],
+        created_ns=time.time_ns(),
+        id_base=0,
+        config=wanted,
+        layers=image.layers,
+        command=image.command,
+        env=image.env,
+        stop_signal=image.stop_signal,
+        is_system=image.is_system,
+    )
 
 
 def _names(directory: str) -> list[str]:

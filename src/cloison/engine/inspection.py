@@ -41,7 +41,7 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         image_digest=record.image,
         privileged=config.security.privileged,
         idmap=() if config.security.privileged else (IdMapInfo(0, record.id_base, RANGE),),
-        addresses=engine.driver.addresses() if network == "host" and is_counted else (),
+        addresses=_addresses(engine, record, network) if is_counted else (),
         network=network,
         limits=limit_info(engine, config.limits),
         usage=engine.driver.usage(record.id, observed) if is_counted else _last_usage(engine, record),
@@ -52,6 +52,15 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         disk_bytes=overlay.usage_bytes(directory) if with_disk else None,
         live_config=None if config == record.config else dict(configuration.items(config)),
     )
+
+
+def _addresses(engine: "Engine", record: Record, network: str) -> tuple[str, ...]:
+    """What it can be reached under: the host's addresses, or those that were given to its nics."""
+    if network == "host":
+        return engine.driver.addresses()
+    claims = record.claims if record.live_claims is None else record.live_claims
+    found = [each for _name, claim in sorted(claims.items()) for each in claim.addresses]
+    return tuple(each.partition("/")[0] for each in found)
 
 
 def limit_info(engine: "Engine", limits: Limits) -> LimitInfo:

@@ -19,10 +19,12 @@ from cloison.base.signals import signal_number
 from cloison.engine import inspection, records, specification
 from cloison.engine.records import Record
 from cloison.engine.results import Change, ExecResult, Info
+from cloison.engine.store import Transaction
 from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
 from cloison.spec.driver import ExecRequest, Observed, RootFiles, Running, StartRequest, State, Stdio, Usage, Watch
 from cloison.spec.limits import Limits
+from cloison.spec.nics import NONE
 from cloison.spec.oci import Process, Spec, User
 from cloison.storage import overlay
 
@@ -108,9 +110,11 @@ class Instance:
         self._settle()
         request = self._start_request()
         if self._record.live is not None:  # of the run before: gone before anything runs, whatever happens then
-            self._record = msgspec.structs.replace(self._record, live=None)
             with self._engine.store.transaction() as changes:
+                self._record = self._settled(changes, msgspec.structs.replace(self._record, live=None))
                 records.save(changes, self._record)
+        if self._record.config.nics:
+            self._introduce()
         self._engine.driver.start(self.id, request, watch)
         started = msgspec.structs.replace(self._record, started_ns=time.time_ns())
         with self._engine.store.transaction() as changes:
@@ -285,7 +289,11 @@ class Instance:
             accounting.sample(self._engine, (self._record,), with_disk=True)
 
     def _check(self, config: configuration.Config, *, before: configuration.Config) -> None:
-        """Raise Invalid or Unsupported for limits that this host cannot give, where they have changed."""
+        """Raise Invalid or Unsupported for limits and nics that this host cannot give, where they have changed."""
+        if (config.nics, config.ports) != (before.nics, before.ports):
+            from cloison.engine import claims
+
+            claims.expect_possible(config)
         if (config.limits, config.nics) != (before.limits, before.nics):
             from cloison.engine import limits
 
@@ -323,6 +331,7 @@ class Instance:
                 records.save(changes, renamed)
                 changes.record(self.id, "renamed", f"{self.name} {new_name}")
             self._record = renamed
+            self._introduce()
 
     def delete(self, *, force: bool = False) -> None:
         """Delete it with all its files; a running one only with `force`. Raises WrongState."""
@@ -337,6 +346,10 @@ class Instance:
             disk_bytes = overlay.usage_bytes(self.directory)
             with self._engine.store.transaction() as changes:
                 accounting.close(changes, self._record, disk_bytes)
+                if self._record.claims or self._record.live_claims or self._record.config.ports:
+                    from cloison.engine import claims
+
+                    claims.release(changes, self._record)
                 records.release(changes, self._record)
                 changes.record(self.id, "deleted", self.name)
             overlay.remove(self.directory)
@@ -503,8 +516,24 @@ class Instance:
         told = [event.what for event in self._engine.store.events(self.id) if event.what in ("started", "stopping")]
         return told[-1:] == ["stopping"]
 
+    def _introduce(self) -> None:
+        """Tell the files inside who it is."""
+        from cloison.engine import identity
+
+        identity.refresh(self._engine, self._record)
+
+    def _settled(self, changes: Transaction, record: Record) -> Record:
+        """`record` with what its nics and ports need claimed. Raises Exists, Invalid, NotFound."""
+        before = self._record
+        if not (record.config.nics or record.config.ports or before.claims or before.config.ports or before.live):
+            return record
+        from cloison.engine import claims
+
+        return claims.settle(changes, before, record)
+
     def _save(self, record: Record, what: str, detail: str) -> None:
         with self._engine.store.transaction() as changes:
+            record = self._settled(changes, record)
             records.save(changes, record)
             changes.record(self.id, what, detail)
         self._record = record
@@ -558,6 +587,7 @@ class Instance:
             reboot=self._engine.command_line("_reboot", self.id),
             alarm=self._engine.command_line("_oom", self.id),
             writable=specification.writable_paths(self._record.config),
+            is_loopback_up=configuration.network_of(self._record.config) != NONE,
         )
 
     def _exec_request(

@@ -18,10 +18,20 @@ LAST_RANGE = 0x7000_0000  # below the ids that systemd-nspawn picks at its upper
 RANGES = (LAST_RANGE - FIRST_RANGE) // RANGE
 
 
+class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a nic has to itself: its number from 0, its MAC address ("" for one that has that of a host's interface),
+    and its addresses with prefix lengths, as far as they are known from outside."""
+
+    number: int
+    mac: str = ""
+    addresses: tuple[str, ...] = ()
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """An instance as it is stored. Times are nanoseconds since 1970, 0 is "never".
 
-    `live` is the configuration of its present or last run, where that is not `config`; a start takes `config`."""
+    `live` is the configuration of its present or last run, where that is not `config`; a start takes `config`.
+    `claims` are what the nics of `config` have, `live_claims` those of `live` where they differ."""
 
     id: str
     name: str
@@ -38,6 +48,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     stop_signal: str = "SIGTERM"
     is_system: bool = True
     live: Config | None = None
+    claims: dict[str, Claim] = {}
+    live_claims: dict[str, Claim] | None = None
 
     @property
     def in_force(self) -> Config:
@@ -57,6 +69,14 @@ def load(store: Store, name: str) -> Record:
         entry = store.get(f"instances/{claim.value.decode() if claim else name}")
     if entry is None:
         raise NotFound(f"there is no instance {name!r}", hint="`cloison ls` lists all of them", name=name)
+    return _decode(entry.value)
+
+
+def of_id(changes: Transaction, instance_id: str) -> Record:
+    """The record of an id, as a transaction sees it. Raises NotFound."""
+    entry = changes.get(f"instances/{instance_id}")
+    if entry is None:
+        raise NotFound(f"there is no instance {instance_id!r}", name=instance_id)
     return _decode(entry.value)
 
 

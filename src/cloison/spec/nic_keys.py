@@ -378,6 +378,8 @@ def _check_addresses(name: str, nic: Nic) -> None:
         _refuse(name, "addresses", nic.addresses, "the host routes addresses to it, and so has to know them")
     if nic.mtu is not None and nic.mtu < MIN_MTU6 and any(":" in each for each in (*texts, *nic.gateway)):
         _refuse(name, "mtu", nic.mtu, f"IPv6 takes {MIN_MTU6} bytes at least")
+    if nic.ip_filter and nic.addresses == (DHCP,) and not nic.on:
+        _refuse(name, "ip_filter", nic.ip_filter, "which addresses those are is known on a network only; name some")
     if nic.ip_filter and nic.addresses == (NONE,):
         _refuse(name, "ip_filter", nic.ip_filter, "without addresses it could send nothing at all; name some")
 

@@ -1,0 +1,120 @@
+"""Who an instance is, in the files that say so inside: /etc/hostname, /etc/hosts, /etc/resolv.conf.
+
+They are written while it does not run: when it is made or renamed, and before a start of one with nics. Somebody's own
+file stays as it is: a file is replaced only while it is absent, empty, the image's (which is made for nobody in
+particular), or what was written here the last time; that is remembered beside the instance:
+
+    <data>/instances/<id>/identity.json     path -> text
+
+A resolv.conf that is a link belongs to a resolver inside: it stays. systemd-resolved hears of the name servers by a
+file in /etc/systemd/resolved.conf.d instead. Source: hostname(5), hosts(5), resolv.conf(5), resolved.conf(5).
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.engine import networks
+from cloison.engine.networks import NetworkRecord
+from cloison.engine.records import Record
+from cloison.spec.nics import HOST
+from cloison.storage import offline, overlay
+from cloison.storage.offline import Kind
+from cloison.storage.overlay import RootLayers
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+
+HOSTNAME, HOSTS, RESOLV_CONF = "etc/hostname", "etc/hosts", "etc/resolv.conf"
+RESOLVED = "etc/systemd/resolved.conf.d/cloison.conf"
+_STUB = b"systemd/resolve"
+_NOTE = "# Written by cloison, and again whenever something changes, as long as nobody else changes this file.\n"
+_LOCAL = """127.0.0.1 localhost
+::1 localhost ip6-localhost ip6-loopback
+ff02::1 ip6-allnodes
+ff02::2 ip6-allrouters
+"""
+_Remembered = dict[str, str]
+
+
+def refresh(engine: "Engine", record: Record) -> None:
+    """Make the files right for the next start. Only by who has the instance's lock, or is making it."""
+    directory = engine.layout.instance(record.id)
+    layers = overlay.layers(record.layers, directory)
+    on = tuple(networks.load(engine.store, nic.on) for nic in record.config.nics.values() if nic.on)
+    before = _remembered(directory)
+    after = dict(before)
+    for path, text in wanted(record, on, is_resolved=_is_resolved(layers)):
+        _put(layers, path, text, before.get(path), after)
+    if after != before:
+        _remember(directory, after)
+
+
+def wanted(record: Record, on: tuple[NetworkRecord, ...], *, is_resolved: bool) -> Iterator[tuple[str, str]]:
+    """The files and their texts. Pure."""
+    domain = next((each.options.domain for each in on if not each.options.parent), "")
+    yield HOSTNAME, f"{record.name}\n"
+    yield HOSTS, hosts(record, domain)
+    servers = name_servers(record, on)
+    if servers and is_resolved:
+        yield RESOLVED, f"{_NOTE}[Resolve]\nDNS={' '.join(servers)}\n" + (f"Domains={domain}\n" if domain else "")
+    elif servers:
+        search = f"search {domain}\n" if domain else ""
+        yield RESOLV_CONF, _NOTE + search + "".join(f"nameserver {server}\n" for server in servers)
+
+
+def hosts(record: Record, domain: str) -> str:
+    """The text of /etc/hosts. Without an address that is known from outside, its name is one of its loopback's."""
+    names = f"{record.name}.{domain} {record.name}" if domain else record.name
+    found = [each.partition("/")[0] for _nic, claim in sorted(record.claims.items()) for each in claim.addresses]
+    return _NOTE + _LOCAL + "".join(f"{address} {names}\n" for address in found or ["127.0.1.1"])
+
+
+def name_servers(record: Record, on: tuple[NetworkRecord, ...]) -> tuple[str, ...]:
+    """Those that were set, else the bridges of its networks that answer; of what is had by DHCP alone, none."""
+    nics = record.config.nics.values()
+    if any(nic.kind == HOST for nic in nics):
+        return ()
+    said = [server for nic in nics for server in nic.dns]
+    answering = [each for each in on if each.options.dns and not each.options.parent]
+    own = [address.partition("/")[0] for each in answering for address in (each.ipv4, each.ipv6) if address]
+    return tuple(dict.fromkeys(said or own))
+
+
+def _is_resolved(layers: RootLayers) -> bool:
+    seen = offline.look(layers, RESOLV_CONF)
+    return seen.kind is Kind.LINK and _STUB in seen.data
+
+
+def _put(layers: RootLayers, path: str, text: str, known: str | None, after: _Remembered) -> None:
+    seen = offline.look(layers, path)
+    is_free = seen.kind is Kind.ABSENT or (
+        seen.kind is Kind.FILE and (not seen.is_own or not seen.data.strip() or seen.data.decode("latin-1") == known)
+    )
+    if not is_free:
+        return
+    if seen.kind is not Kind.FILE or seen.data != text.encode():
+        try:
+            offline.write(layers, path, text.encode())
+        except OSError as problem:
+            if problem.errno not in (errno.ENOTDIR, errno.EISDIR, errno.ELOOP):
+                raise
+            return  # something of the instance's own is in the way, such as a link: it stays
+    after[path] = text
+
+
+def _remembered(directory: str) -> _Remembered:
+    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError), open(f"{directory}/identity.json", "rb") as file:
+        return msgspec.json.decode(file.read(), type=_Remembered)
+    return {}
+
+
+def _remember(directory: str, texts: _Remembered) -> None:
+    path = f"{directory}/identity.json"
+    with open(f"{path}.new", "wb") as file:
+        file.write(msgspec.json.encode(texts))
+    os.rename(f"{path}.new", path)

@@ -134,3 +134,35 @@ def test_who_comes_after_a_deletion_is_told_that_it_is_gone(stopped: Instance, e
     with pytest.raises(CloisonError):
         late.stop()
     assert os.listdir(engine.layout.instances) == []
+
+
+@pytest.mark.parametrize("setting", ["limits.processes=70", "limits.rlimits.core=0"])
+def test_an_instance_that_ends_while_it_is_changed_is_changed_for_its_next_start(
+    quick: Instance, engine: Engine, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    end_before_the_change(quick, engine, monkeypatch)
+    quick.set(setting)
+    assert quick.get(setting.partition("=")[0]) == setting.partition("=")[2]
+    assert quick.state is State.STOPPED
+
+
+def test_a_live_change_of_what_ends_meanwhile_says_that_it_is_stopped(
+    quick: Instance, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_before_the_change(quick, engine, monkeypatch)
+    with pytest.raises(WrongState, match="cannot be changed live: it is stopped"):
+        quick.set("limits.processes=70", scope="live")
+    assert quick.get("limits.processes") == ""
+
+
+def end_before_the_change(instance: Instance, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end comes between the look at it and the change of its limits."""
+    change = engine.driver.set_limits
+
+    def late(*what: object) -> None:
+        monkeypatch.undo()
+        instance.kill()
+        assert instance.wait(30)
+        change(*what)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine.driver, "set_limits", late)

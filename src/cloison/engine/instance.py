@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Busy, Invalid, NotFound, WrongState
+from cloison.base.errors import Busy, CloisonError, Invalid, NotFound, WrongState
 from cloison.base.ids import check_name
 from cloison.base.signals import signal_number
 from cloison.engine import inspection, records, specification
@@ -29,7 +29,7 @@ from cloison.spec.oci import Process, Spec, User
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
-    from cloison.engine.changing import Wanted
+    from cloison.engine.changing import Scope, Wanted
     from cloison.engine.engine import Engine
     from cloison.engine.nics import Nics, Ports, Words
 
@@ -251,15 +251,28 @@ class Instance:
         """Apply the assignments that `words` makes of the configurations that are to be changed, as `set` does."""
         from cloison.engine import changing
 
+        chosen = changing.Scope.of(scope)
         with self._command("set"):
-            observed, wanted_scope = self.observe(), changing.Scope.of(scope)
-            assignments = tuple(words(changing.before(self._record, observed, wanted_scope)))
-            wanted = changing.wanted(self._record, observed, assignments, wanted_scope)
-            self._check(wanted.stored, before=self._record.config)
-            self._book_for_project(wanted.live or wanted.stored)
-            note = "" if scope == "both" else f" --{scope}"
-            with self._limits_changed(wanted):
-                self._save(changing.kept(self._record, wanted), "configured", " ".join(assignments) + note)
+            observed = self.observe()
+            try:
+                return self._change(observed, words, chosen)
+            except CloisonError:
+                if not observed.pid or self.observe().pid == observed.pid:
+                    raise
+            # It ended meanwhile, and the files that were to be written went with it: nothing of it runs any more.
+            self._engine.driver.wait(self.id, LOCK_PATIENCE_S)
+            return self._change(self.observe(), words, chosen)
+
+    def _change(self, observed: Observed, words: "Words", scope: "Scope") -> Change:
+        from cloison.engine import changing
+
+        assignments = tuple(words(changing.before(self._record, observed, scope)))
+        wanted = changing.wanted(self._record, observed, assignments, scope)
+        self._check(wanted.stored, before=self._record.config)
+        self._book_for_project(wanted.live or wanted.stored)
+        note = "" if scope is changing.Scope.BOTH else f" --{scope}"
+        with self._limits_changed(wanted):
+            self._save(changing.kept(self._record, wanted), "configured", " ".join(assignments) + note)
         return Change(wanted.at_once, wanted.later)
 
     def configs(self) -> tuple[configuration.Config, configuration.Config | None]:

@@ -325,7 +325,10 @@ class Instance:
             self._check(live, before=present)
         driver, before = self._engine.driver, limits.in_force(self._engine.driver, present)
         after = specification.live_limits(limits.resolved(driver, live))
-        driver.set_limits(self.id, self.name, before, after)
+        try:
+            driver.set_limits(self.id, self.name, before, after)
+        except CloisonError as problem:
+            raise limits.refused_change(present, live, problem) from problem
         try:
             yield
         except BaseException:

@@ -15,7 +15,7 @@ from typing import NoReturn
 import msgspec
 
 from cloison.base import cpu_lists, units
-from cloison.base.errors import CloisonError, Invalid, Unsupported
+from cloison.base.errors import CloisonError, Invalid, Kernel, Unsupported
 from cloison.engine import specification
 from cloison.engine.drivers import Driver
 from cloison.spec import config as configuration
@@ -44,7 +44,7 @@ _WRITTEN_BY = {
     "limits.swap": ("memory.swap.max", "memory.memsw.limit_in_bytes"),
     "limits.cpus": ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us"),
     "limits.cpu_set": ("cpuset.cpus",),
-    "limits.cpu_weight": ("cpu.weight", "cpu.weight.nice", "cpu.shares"),
+    "limits.cpu_weight": ("cpu.weight", "cpu.weight.nice", "cpu.shares", "cpu.idle"),
     "limits.cpu_burst": ("cpu.max.burst", "cpu.cfs_burst_us"),
     "limits.processes": ("pids.max",),
     "limits.io.weight": ("io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"),
@@ -93,6 +93,18 @@ def in_force(driver: Driver, config: Config) -> LiveLimits:
         limits, io=_disks(driver, config, _gone), devices=tuple(_looked_up(config, entry) for entry in entries)
     )
     return specification.live_limits(msgspec.structs.replace(config, limits=found))
+
+
+def refused_change(present: Config, wanted: Config, problem: CloisonError) -> CloisonError:
+    """Why a running instance cannot have the limits of `wanted`, with the key that it is about, where one is known:
+    what the driver says, that of the file which was refused, or the only one that changes."""
+    before, after = dict(configuration.items(present)), dict(configuration.items(wanted))
+    keys = sorted({*before, *after})
+    changed = [key for key in keys if key.startswith("limits.") and before.get(key) != after.get(key)]
+    file = os.path.basename(str(problem.facts.get("path", "")))
+    about = [key for key in changed if key == problem.facts.get("key") or file in _WRITTEN_BY.get(key, ())] or changed
+    is_known = len(about) == 1 and isinstance(problem, Invalid | Unsupported | Kernel)
+    return _reworded(problem, about[0], after.get(about[0], "")) if is_known else problem
 
 
 def of_processes(config: Config) -> Config:

@@ -260,9 +260,9 @@ def exchange(
     if old.is_allowed != new.is_allowed:
         now, then = ("allowed", "denied") if old.is_allowed else ("denied", "allowed")
         raise Unsupported(
-            f"limits.devices: all that is not listed is {now}, and cgroup v1 cannot have it {then} while the"
-            " instance runs",
+            f"all devices that are not listed are {now}, and cgroup v1 cannot have them {then} while the instance runs",
             hint="use --next-start, and start it again",
+            key="limits.devices",
         )
     found: list[Exchange] = []
     for key in dict.fromkeys((*old.bits, *new.bits)):

@@ -303,7 +303,7 @@ def _make_room(name: str, wanted: tuple[Setting, ...]) -> None:
     build.host(Write(NO_SLOT, f"{place.outer}/memory.reclaim", str(used - limit)), optional=True)
     host_steps.run(build.plan())
     if _current(place) > limit:
-        raise _in_use(name, limit, used, _current(place))
+        raise _in_use(name, found[0], limit, used)
 
 
 def _too_little_memory(name: str, wanted: tuple[Setting, ...], used: int, refused: Kernel) -> CloisonError:
@@ -311,10 +311,11 @@ def _too_little_memory(name: str, wanted: tuple[Setting, ...], used: int, refuse
     is_memory = "memory." in str(refused.facts.get("path", ""))
     if found is None or refused.facts.get("errno") != errno.errorcode[errno.EBUSY] or not is_memory:
         return refused
-    return _in_use(name, found[1], used, _current(found[0].place))
+    return _in_use(name, *found, used)
 
 
-def _in_use(name: str, limit: int, used: int, left: int) -> Kernel:
+def _in_use(name: str, setting: Setting, limit: int, used: int) -> Kernel:
+    left = _current(setting.place)
     return Kernel(
         f"cannot set the limits of {name}: it uses {format_size(used)} of memory, of which {format_size(left)} cannot "
         f"be given back, which is more than {format_size(limit)}",
@@ -322,4 +323,5 @@ def _in_use(name: str, limit: int, used: int, left: int) -> Kernel:
         in_use_bytes=used,
         kept_bytes=left,
         limit_bytes=limit,
+        path=setting.path,
     )

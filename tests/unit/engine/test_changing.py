@@ -177,6 +177,24 @@ def test_nothing_is_stored_where_the_kernel_refuses(engine: FakeEngine, web: Ins
     assert (changes(engine), stored(engine, "limits.processes"), live(engine)) == ([], "10", None)
 
 
+@pytest.mark.parametrize(
+    ("settings", "path", "said"),
+    [
+        (("limits.processes=20",), "", "limits.processes=20: the kernel refuses that now"),
+        (("limits.processes=20", "limits.cpu_weight=5"), "/sys/fs/cgroup/pids/x/pids.max", "limits.processes=20: the"),
+        (("limits.processes=20", "limits.memory=1G"), "/x/memory.limit_in_bytes", "limits.memory=1G: the kernel"),
+        (("limits.processes=20", "limits.cpu_weight=5"), "", "the kernel refuses that now"),
+    ],
+)
+def test_what_the_kernel_refuses_is_named_with_its_key_where_that_is_known(
+    engine: FakeEngine, web: Instance, settings: tuple[str, ...], path: str, said: str
+) -> None:
+    engine.driver.refuses["live PidsLimits(limit=20)"] = Kernel("the kernel refuses that now", path=path)
+    with pytest.raises(Kernel) as caught:
+        web.set(*settings)
+    assert str(caught.value).startswith(said)
+
+
 def test_what_runs_is_taken_back_where_it_cannot_be_stored(
     engine: FakeEngine, web: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -168,7 +168,7 @@ def test_a_hole_in_what_is_allowed_is_refused_by_name_on_v1() -> None:
 
 
 def test_the_default_of_v1_cannot_be_changed_while_it_runs() -> None:
-    with pytest.raises(Unsupported, match="all that is not listed is allowed, and cgroup v1 cannot have it denied"):
+    with pytest.raises(Unsupported, match="not listed are allowed, and cgroup v1 cannot have them denied"):
         under_test.exchange(worlds.v1(("devices",)), (), (DeviceRule(False),), ())
 
 

@@ -260,7 +260,6 @@ _ONLY_V1: Final = {
     "memory.oom_control": _MEMORY,
     "memory.use_hierarchy": "cgroup v2 always counts what lies below",
     "memory.move_charge_at_immigrate": _MEMORY,
-    "memory.kmem.limit_in_bytes": "cgroup v2 counts the kernel's memory in limits.memory",
     "memory.kmem.tcp.limit_in_bytes": "cgroup v2 counts the memory of sockets in limits.memory",
     "cpu.rt_runtime_us": _CPU,
     "cpu.rt_period_us": _CPU,

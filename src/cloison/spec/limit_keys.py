@@ -40,6 +40,16 @@ _NOT_RAW = {
     "freezer": "use `cloison freeze` and `cloison unfreeze`",
     "devices": "use limits.devices",
 }
+_METERS = "it is a meter or a trigger, where what is written is done once and holds nobody back"
+# The same, by the last word of a file's name, and by the whole of it.
+_NOT_RAW_ENDS = {
+    **dict.fromkeys(("failcnt", "max_usage_in_bytes", "peak", "pressure", "pressure_level"), _METERS),
+    **dict.fromkeys(("force_empty", "reclaim", "reset_stats"), _METERS),
+}
+_NOT_RAW_FILES = {
+    "cpuacct.usage": _METERS,
+    "memory.kmem.limit_in_bytes": "kernels take it and do nothing; limits.memory counts the kernel's memory, too",
+}
 
 
 def _amount(name: str, text: str) -> Amount:
@@ -174,8 +184,9 @@ def _line(name: str, text: str) -> str:
 
 def _raw_name(item: str) -> str:
     controller = item.partition(".")[0]
-    if controller in _NOT_RAW:
-        raise Invalid(f"that is no limit: {_NOT_RAW[controller]}")
+    why = _NOT_RAW.get(controller) or _NOT_RAW_FILES.get(item) or _NOT_RAW_ENDS.get(item.rpartition(".")[2])
+    if why:
+        raise Invalid(f"that is no limit: {why}")
     if not _RAW_NAME.fullmatch(item):
         raise Invalid(
             f"{item!r} is no file of a control group; write its bare name, such as memory.high",

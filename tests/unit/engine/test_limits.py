@@ -109,6 +109,7 @@ IMPOSSIBLE = [
         "limits.sysctls.net.ipv4.ip_forward=1: it shares the host's network",
     ),
     (("limits.memory=1G", "limits.raw.memory.max=5"), "limits.raw.memory.max=5: limits.memory is set too"),
+    (("limits.cpu_weight=5", "limits.raw.cpu.idle=1"), "limits.raw.cpu.idle=1: limits.cpu_weight is set too"),
     (("limits.io.weight=5", "limits.raw.io.weight=5"), "limits.raw.io.weight=5: limits.io.weight is set too"),
     (("limits.io.sda.read_bps=1M", "limits.raw.io.max=8:0"), "limits.raw.io.max=8:0: limits.io.sda is set too"),
     (("limits.hugepages.2M=2M", "limits.raw.hugetlb.2MB.max=0"), "limits.hugepages.2M is set too"),

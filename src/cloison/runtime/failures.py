@@ -81,6 +81,12 @@ def _failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
         return _parameter_failure(plan, action.step, error)
     if isinstance(action.step, Setrlimit | Prlimit) and error == errno.EPERM:
         return _rlimit_failure(plan, action.step)
+    if isinstance(action.step, Write) and action.step.path.endswith("/oom_score_adj") and error == errno.EACCES:
+        return Unsupported(
+            f"cannot {plan.title}: this host does not let cloison lower the OOM score of a process to"
+            f" {action.step.data}",
+            hint="choose a higher one; lowering it takes CAP_SYS_RESOURCE",
+        )
     what = f"step {index}, {call(action.step)}: {_said(error)}"
     sentence = f"cannot {plan.title}: {action.why or action.step.kind}: {what}"
     if error in (errno.ENOSPC, errno.EDQUOT):
@@ -188,8 +194,6 @@ def _known(step: Step, error: int) -> tuple[type[CloisonError], str]:
         return Unsupported, "overlayfs cannot use these directories; " + _CHECK
     if isinstance(step, DeviceFilter) and error in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
         return Unsupported, "this kernel takes no eBPF program for devices (CONFIG_CGROUP_BPF); " + _CHECK
-    if isinstance(step, Write) and step.path.endswith("/oom_score_adj") and error == errno.EACCES:
-        return Unsupported, "this host does not let cloison lower it so far (no CAP_SYS_RESOURCE); choose a higher one"
     if isinstance(step, OpenPty) and error == errno.EPERM:
         return Kernel, "limits.devices has to allow terminals: c 5:2 rw and c 136:* rw"
     if error in (errno.ENOSYS, errno.EOPNOTSUPP):

@@ -84,7 +84,12 @@ def of_step(step: Step, error: int) -> CloisonError:
         (Write(NO_SLOT, f"{GROUP}/cpuset.cpus", "1"), errno.EBUSY, Kernel, "in cpuset.cpus"),
         (Write(NO_SLOT, "/proc/sys/net/nope", "1"), errno.ENOENT, Invalid, "there is no kernel parameter net.nope"),
         (Write(NO_SLOT, "/proc/sys/net/a", "x"), errno.EINVAL, Invalid, "refuses 'x' in net.a"),
-        (Write(NO_SLOT, "/proc/7/oom_score_adj", "-1"), errno.EACCES, Unsupported, "oom_score_adj"),
+        (
+            Write(NO_SLOT, "/proc/7/oom_score_adj", "-1"),
+            errno.EACCES,
+            Unsupported,
+            "lower the OOM score of a process to -1",
+        ),
         (Prlimit(7, 7, 1, 2), errno.EPERM, Unsupported, "raise the hard limit RLIMIT_NOFILE to 2"),
         (DeviceFilter(GROUP, b""), errno.EINVAL, Unsupported, "device_filter"),
     ],

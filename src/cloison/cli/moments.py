@@ -22,7 +22,10 @@ def parse(text: str, *, key: str, now_ns: int) -> int:
     if text == "now":
         return now_ns
     if text.startswith("-"):
-        return max(0, now_ns - round(units.parse_duration(text[1:], key=key) * 1e9))
+        try:
+            return max(0, now_ns - round(units.parse_duration(text[1:], key=key) * 1e9))
+        except Invalid:
+            raise Invalid(f"{key}={text}: this is no time; {_HOW}") from None
     if not _DAY.fullmatch(text) and not _TIME.fullmatch(text):
         raise Invalid(f"{key}={text}: this is no time; {_HOW}")
     try:

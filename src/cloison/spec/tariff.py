@@ -27,6 +27,7 @@ from cloison.spec.consumption import HOUR_NS, HOUR_S, Consumption
 GIB = 1 << 30
 PRICES = ("cpu_hour", "memory_gib_hour", "disk_gib_hour", "io_gib", "network_gib")
 MAX_DIGITS = 9
+MAX_PRICE = 10**12  # with which amounts keep all their digits
 _EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
@@ -65,8 +66,10 @@ def parse(text: str, *, where: str) -> Tariff:
         raise Invalid(f"{where} is no TOML: {problem}") from None
     _expect_known(where, read, ("currency", "digits", "prices"))
     currency, digits, prices = read.get("currency"), read.get("digits", 2), read.get("prices")
-    if not isinstance(currency, str) or not currency.strip():
-        raise Invalid(f'{where}: currency is missing; write what amounts are in, such as currency = "EUR"')
+    if not isinstance(currency, str) or not currency.strip() or not currency.isprintable():
+        raise Invalid(
+            f'{where}: currency is missing, or not one line; write what amounts are in, such as currency = "EUR"'
+        )
     if not isinstance(digits, int) or isinstance(digits, bool) or not 0 <= digits <= MAX_DIGITS:
         raise Invalid(f"{where}: digits={digits}: write a whole number from 0 to {MAX_DIGITS}")
     if not isinstance(prices, dict) or not prices:
@@ -78,8 +81,8 @@ def parse(text: str, *, where: str) -> Tariff:
 def _price(where: str, name: str, value: object) -> Decimal:
     is_number = isinstance(value, int | Decimal) and not isinstance(value, bool)
     price = Decimal(str(value)) if is_number else Decimal(-1)
-    if not price.is_finite() or price < 0:
-        raise Invalid(f"{where}: prices.{name}={value}: write a number from 0, such as 0.02")
+    if not price.is_finite() or not 0 <= price <= MAX_PRICE:
+        raise Invalid(f"{where}: prices.{name}={value}: write a number from 0 to {MAX_PRICE}, such as 0.02")
     return price
 
 

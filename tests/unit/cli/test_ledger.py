@@ -56,7 +56,7 @@ def test_a_time_may_be_a_day_a_time_or_so_long_ago(text: str, ns: int) -> None:
     "text", ["", "yesterday", "2026-13-01", "2026-02-30", "20260621", "2026-06-21T12:00:00", "7d", "-7y", "2026-W25"]
 )
 def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(Invalid, match="--from"):
+    with pytest.raises(Invalid, match=f"--from={text}: "):
         moment(text)
 
 

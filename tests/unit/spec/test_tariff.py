@@ -60,6 +60,8 @@ def test_a_third_of_an_hour_is_not_cut_short() -> None:
         (HEAD + "[prices]", "there is no price"),
         (HEAD + "[prices]\ncpu_hours = 1", "prices.cpu_hours is no key of a tariff; there are cpu_hour,"),
         (HEAD + "prise = 1\n[prices]\ncpu_hour = 1", "prise is no key of a tariff; there are currency,"),
+        ('currency = "E\\nUR"\n[prices]\ncpu_hour = 1', "not one line"),
+        (HEAD + "[prices]\ncpu_hour = 1e13", "prices.cpu_hour=1E+13: write a number from 0 to 1000000000000"),
         (HEAD + "[prices]\ncpu_hour = -1", "prices.cpu_hour=-1: write a number from 0"),
         (HEAD + "[prices]\ncpu_hour = nan", "prices.cpu_hour=NaN"),
         (HEAD + "[prices]\ncpu_hour = inf", "prices.cpu_hour=Infinity"),

@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from cloison.engine.layout import Layout
+from cloison.plan.inputs import CgroupPlace
 from cloison.plan.plan import Plan
 from cloison.spec.driver import (
     Account,
@@ -85,7 +86,14 @@ class Stats(Protocol):
     def block_device(self, name: str) -> tuple[int, int]: ...
 
 
-class Driver(Lifecycle, Exec, Console, Freeze, Stats, Protocol):
+class Hosting(Protocol):
+    """Do something to the host itself, in the same way as everything else is done: as a plan."""
+
+    def carry_out(self, plan: Plan) -> None: ...
+    def places(self) -> tuple[CgroupPlace, ...]: ...
+
+
+class Driver(Lifecycle, Exec, Console, Freeze, Stats, Hosting, Protocol):
     """All of them: what a container has."""
 
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cloison.engine.billing import LedgerReport
     from cloison.engine.drivers import Finding
     from cloison.engine.results import Stats
+    from cloison.engine.wiring import Networks
     from cloison.images import Image, ImageStore
     from cloison.images.templates import Template
     from cloison.spec.tariff import Tariff
@@ -55,6 +56,13 @@ class Engine:
         from cloison.images import ImageStore
 
         return ImageStore(self.layout.images)
+
+    @functools.cached_property
+    def networks(self) -> "Networks":
+        """The networks of this installation."""
+        from cloison.engine.wiring import Networks
+
+        return Networks(self)
 
     # --- instances ---------------------------------------------------------------------------------------
 
@@ -88,9 +96,9 @@ class Engine:
             check_name(name)
             self._expect_free(name)
         if wanted.nics or wanted.ports:
-            from cloison.engine import claims
+            from cloison.engine import interfaces
 
-            claims.expect_possible(wanted)
+            interfaces.accept(self, wanted, before=configuration.Config())
         found = self.image(image, options=options, progress=progress)
         return self._create(found, name or self._free_name(), wanted)
 
@@ -255,7 +263,7 @@ class Engine:
         """Directories whose instance is in no record: a creation or a deletion that was cut off."""
         done = []
         seen = {*_names(self.layout.instances), *_names(self.layout.run), *_names(f"{self.layout.run}/locks")}
-        for instance_id in sorted(seen - known - {"locks"}):
+        for instance_id in sorted(seen - known - {"locks", "networks"}):
             if instance_id.startswith("."):
                 continue
             with contextlib.suppress(Busy), self.driver.command(instance_id, "repair"):

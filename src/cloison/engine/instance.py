@@ -24,6 +24,7 @@ from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
 from cloison.spec.driver import ExecRequest, Observed, RootFiles, Running, StartRequest, State, Stdio, Usage, Watch
 from cloison.spec.limits import Limits
+from cloison.spec.network import Interface
 from cloison.spec.nics import NONE
 from cloison.spec.oci import Process, Spec, User
 from cloison.storage import overlay
@@ -304,9 +305,9 @@ class Instance:
     def _check(self, config: configuration.Config, *, before: configuration.Config) -> None:
         """Raise Invalid or Unsupported for limits and nics that this host cannot give, where they have changed."""
         if (config.nics, config.ports) != (before.nics, before.ports):
-            from cloison.engine import claims
+            from cloison.engine import interfaces
 
-            claims.expect_possible(config)
+            interfaces.accept(self._engine, config, before=before)
         if (config.limits, config.nics) != (before.limits, before.nics):
             from cloison.engine import limits
 
@@ -376,7 +377,7 @@ class Instance:
     def explain(self) -> Plan:
         """The plan that a start would run now. Nothing is touched."""
         self.reload()
-        return self._engine.driver.plan_start(self.id, self._start_request())
+        return self._engine.driver.plan_start(self.id, self._start_request(is_dry=True))
 
     def explain_exec(self, argv: Sequence[str], *, tty: bool = False) -> Plan:
         """The plan that would run `argv` inside. Nothing is touched."""
@@ -591,7 +592,15 @@ class Instance:
             config = limits.of_processes(config)
         return msgspec.structs.replace(self._record, config=config)
 
-    def _start_request(self) -> StartRequest:
+    def _interfaces(self, *, is_dry: bool) -> tuple[Interface, ...]:
+        """Its interfaces, whose networks are up then, unless `is_dry`. Most have none of their own to look at."""
+        if not self._record.config.nics:
+            return ()
+        from cloison.engine import interfaces
+
+        return interfaces.interfaces(self._engine, self._record, is_dry=is_dry)
+
+    def _start_request(self, *, is_dry: bool = False) -> StartRequest:
         layers = overlay.layers(self._record.layers, self.directory)
         return StartRequest(
             name=self.name,
@@ -603,6 +612,7 @@ class Instance:
             reboot=self._engine.command_line("_reboot", self.id),
             alarm=self._engine.command_line("_oom", self.id),
             writable=specification.writable_paths(self._record.config),
+            interfaces=self._interfaces(is_dry=is_dry),
             is_loopback_up=configuration.network_of(self._record.config) != NONE,
         )
 

@@ -8,6 +8,7 @@
     <data>/instances/<id>/exit          how it ended last
     <data>/instances/<id>/exit.usage    what it had used then, until that is booked (see `cloison.engine.accounting`)
     <run>/<id>/, <run>/locks/           see `cloison.runtime.rundir`
+    <run>/networks/<name>/              a network that is up (see `cloison.network`); <data>/networks/<name>/ its leases
 
 <data> is /var/lib/cloison and <run> is /run/cloison; `CLOISON_ROOT=DIR` moves both below DIR, so that tests and
 several installations never meet.
@@ -47,6 +48,14 @@ class Layout(msgspec.Struct, frozen=True):
     def instance(self, instance_id: str) -> str:
         """The directory of one instance."""
         return f"{self.data}/instances/{instance_id}"
+
+    def network_run(self, name: str) -> str:
+        """What there is of a network as long as the machine runs."""
+        return f"{self.run}/networks/{name}"
+
+    def network_data(self, name: str) -> str:
+        """What of a network outlives the machine's run: leases."""
+        return f"{self.data}/networks/{name}"
 
     def make(self) -> None:
         """Make the directories, for root of the host alone."""

@@ -105,6 +105,27 @@ class Change(msgspec.Struct, frozen=True):
     at_next_start: tuple[str, ...]
 
 
+class NetworkMember(msgspec.Struct, frozen=True):
+    """A nic on a network. `addresses` are CIDR, as far as they are known from outside."""
+
+    instance: str
+    nic: str
+    mac: str
+    addresses: tuple[str, ...]
+
+
+class NetworkInfo(msgspec.Struct, frozen=True):
+    """A network. `ipv4` and `ipv6` are the bridge's own addresses, "" for none; `options` are those that were set."""
+
+    name: str
+    bridge: str
+    ipv4: str
+    ipv6: str
+    is_up: bool
+    options: dict[str, str]
+    members: tuple[NetworkMember, ...]
+
+
 class Repaired(msgspec.Struct, frozen=True):
     """One thing that `repair` took back."""
 

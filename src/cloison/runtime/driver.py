@@ -456,6 +456,16 @@ class ContainerDriver:
 
     # --- limits ------------------------------------------------------------------------------------------
 
+    def carry_out(self, plan: Plan) -> None:
+        """Run a plan of host steps to its end; taken back when one fails. Raises the errors of `failures`."""
+        from cloison.runtime import host_steps
+
+        scope.within(self._run, lambda: host_steps.run(plan))
+
+    def places(self) -> tuple[CgroupPlace, ...]:
+        """Where the control groups are of what is of no instance."""
+        return self._places("networks")
+
     def set_limits(self, instance_id: str, name: str, before: LiveLimits, after: LiveLimits) -> None:
         """Change the limits of a running instance, all or none of them. Raises Unsupported, Invalid, Kernel."""
         from cloison.runtime import live_limits

@@ -386,11 +386,15 @@ def _check_addresses(name: str, nic: Nic) -> None:
 
 def _expect_different(nics: dict[str, Nic]) -> None:
     seen: dict[str, str] = {}
+    ways: dict[bool, str] = {}
     lent: dict[str, str] = {}
     for name, nic in nics.items():
         if nic.mac and nic.mac in seen:
             _refuse(name, "mac", nic.mac, f"nics.{seen[nic.mac]} has it already")
         seen[nic.mac] = name
+        for gateway in nic.gateway:
+            if gateway != NONE and ways.setdefault(":" in gateway, name) != name:
+                _refuse(name, "gateway", nic.gateway, f"nics.{ways[':' in gateway]} has the default route already")
         if nic.kind == PHYS:
             if nic.parent in lent:
                 _refuse(name, "parent", nic.parent, f"nics.{lent[nic.parent]} has it already")

@@ -111,6 +111,7 @@ def test_an_impossible_value_is_refused_with_what_is_possible(assignment: str, s
             ("nics.a.type=phys", "nics.a.parent=eth1", "nics.b.type=phys", "nics.b.parent=eth1"),
             "nics.a has it already",
         ),
+        (("nics.a.gateway=10.0.0.1", "nics.b.gateway=fd00::1,10.0.0.9"), "nics.a has the default route already"),
         (("ports.80/tcp=80",), "there is no nic that it could lead to"),
         (("nics.a.type=bridged", "ports.80/tcp=80@b"), "there is no nic 'b'"),
         (("nics.a.type=macvlan", "nics.a.parent=eth0", "ports.80/tcp=80"), "not behind this host"),

@@ -1,0 +1,269 @@
+"""From the nics of an instance to interfaces with nothing left to look up, and what of them the host cannot give.
+
+What depends on the host (which interfaces it has, which of its ports are in use) is judged where it is set, and again
+at every start, since hosts change.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base.errors import Conflict, Exists, Invalid
+from cloison.engine import claims
+from cloison.engine.records import Claim, Record
+from cloison.engine.wiring import Networks
+from cloison.network import dnsmasq, host, upkeep
+from cloison.network import nic as packets
+from cloison.network.network import Network, index_of, table_of
+from cloison.network.network import host_of as without_prefix
+from cloison.spec.config import Config
+from cloison.spec.key import refuse
+from cloison.spec.network import Interface
+from cloison.spec.nic_keys import host_ports
+from cloison.spec.nics import (
+    BRIDGED,
+    DHCP,
+    MACVLAN,
+    NONE,
+    P2P,
+    PHYS,
+    ROUTED,
+    WHOLE,
+    HostPorts,
+    Nic,
+    Target,
+)
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+
+GATEWAYS = ("169.254.1.1", "fe80::1")  # of what is routed: the host's end, which needs no subnet for that
+_OF_VETHS = ("ingress_bps", "egress_bps", "mac_filter", "ip_filter", "rules")
+
+
+def interfaces(engine: "Engine", record: Record, *, is_dry: bool = False) -> tuple[Interface, ...]:
+    """The interfaces of `record.config`, by number; its networks are up afterwards, unless `is_dry`.
+
+    Raises Invalid, Exists for what the host does not have or somebody else uses, and what keeps a network from coming
+    up."""
+    config = record.config
+    found = []
+    for name, nic in config.nics.items():
+        if nic.kind not in WHOLE:
+            made = _Made(engine, record, name, nic, record.claims[name], is_dry=is_dry)
+            found.append(made.interface(dict(ports_of(config, name))))
+    return _with_one_way_out(config, sorted(found, key=lambda each: each.number))
+
+
+def _with_one_way_out(config: Config, found: list[Interface]) -> tuple[Interface, ...]:
+    """One default route for each family: that which was written down, else that of the first nic that has one."""
+    taken = {":" in each for nic in config.nics.values() for each in nic.gateway if each != NONE}
+    made = []
+    for interface in found:
+        if not config.nics[interface.name].gateway:
+            free = tuple(each for each in interface.gateways if (":" in each) not in taken)
+            taken |= {":" in each for each in free}
+            interface = msgspec.structs.replace(interface, gateways=free)
+        made.append(interface)
+    return tuple(made)
+
+
+def ports_of(config: Config, name: str) -> Iterator[tuple[str, Target]]:
+    """The ports of the host that lead to one nic; those that name none lead to the first."""
+    first = next(iter(sorted(config.nics)), "")
+    for text, target in config.ports.items():
+        if (target.nic or first) == name:
+            yield text, target
+
+
+def host_name(instance_id: str, number: int) -> str:
+    """The name of the host's end of a pair."""
+    return f"v{instance_id[:8]}n{number}"
+
+
+def accept(engine: "Engine", config: Config, *, before: Config) -> None:
+    """Raise Invalid, Exists, Conflict or NotFound for nics and ports that cannot be, or not on this host. Afterwards
+    the default network exists, if it is needed."""
+    claims.expect_possible(config)
+    _check(engine, config, before=before)
+    Networks(engine).needed((config,))
+
+
+def _check(engine: "Engine", config: Config, *, before: Config) -> None:
+    """Raise Invalid or Exists for nics and ports that this host cannot give; what `before` had is not asked again."""
+    rules = Networks(engine)
+    for name, nic in config.nics.items():
+        if nic != before.nics.get(name):
+            rules.expect_known(nic.rules, f"nics.{name}.rules")
+            if nic.parent:
+                _expect_parent(name, nic, is_held=before.nics.get(name, Nic()).parent == nic.parent)
+    for text, target in config.ports.items():
+        if text not in before.ports:
+            _expect_unheard(text, target)
+
+
+def _expect_parent(name: str, nic: Nic, *, is_held: bool) -> None:
+    if nic.kind == PHYS and is_held:
+        return  # it may be inside at this moment
+    facts = host.look()
+    found, key = facts.interface(nic.parent), f"nics.{name}.parent"
+    if found is None:
+        raise Invalid(
+            f"{key}={nic.parent}: this host has no interface {nic.parent!r}", hint="`ip link` lists them", key=key
+        )
+    if nic.kind == BRIDGED and found.kind != "bridge":
+        refuse(key, nic.parent, "this is no bridge; the type macvlan or ipvlan shares any interface")
+    if nic.kind != PHYS:
+        return
+    if found.master:
+        raise Exists(
+            f"{key}={nic.parent}: it is in use, as a port of {facts.name_of(found.master)}",
+            hint=f"ip link set {nic.parent} nomaster",
+            key=key,
+        )
+    if not nic.force and found.name in facts.default_devices():
+        raise Conflict(
+            f"{key}={nic.parent}: it carries the default route of this host, which would be cut off",
+            hint="lend another interface; to do it all the same, use --force (nics.*.force=true)",
+            key=key,
+        )
+
+
+def _expect_unheard(text: str, target: Target) -> None:
+    """Raise Exists for a port on which a program of the host listens."""
+    wanted = host_ports(text)
+    found = host.listening(wanted.protocol, wanted.first, wanted.last, wanted.address)
+    if found is not None:
+        port, who = found
+        raise Exists(
+            f"ports.{text}={target.first}: port {port} of this host is in use by {who}",
+            hint="choose another port, or end that program",
+            key=f"ports.{text}",
+        )
+
+
+class _Made:
+    """One nic on its way to an interface."""
+
+    def __init__(self, engine: "Engine", record: Record, name: str, nic: Nic, claim: Claim, *, is_dry: bool) -> None:
+        self._engine = engine
+        self._record = record
+        self._name = name
+        self._nic = nic
+        self._claim = claim
+        self._is_dry = is_dry
+        self._network: Network | None = None
+        self._index = 0
+        self._master = nic.parent
+        self._kind = nic.kind
+        if nic.on:
+            self._enter(nic.on)
+        elif nic.parent:
+            self._lean(nic.parent)
+
+    def _enter(self, name: str) -> None:
+        networks = Networks(self._engine)
+        if self._is_dry:
+            self._network = networks.value(networks.get(name))
+            link = host.interface(self._network.bridge)
+            self._index = link.index if link else index_of(self._network)
+        else:
+            self._network, self._index = networks.up(name)
+        self._master = self._network.bridge
+        if not self._network.is_own and self._kind == BRIDGED:
+            self._lean(self._network.bridge)
+
+    def _lean(self, parent: str) -> None:
+        """On an interface of the host; a nic on a network over one that is no bridge shares it, as a macvlan does."""
+        _expect_parent(self._name, self._nic, is_held=False) if self._nic.parent else None
+        link = host.interface(parent)
+        if link is None:
+            return
+        self._index = link.index
+        if self._network is not None and link.kind != "bridge":
+            for field in _OF_VETHS:
+                if getattr(self._nic, field):
+                    raise Invalid(
+                        f"nics.{self._name}: the network {self._network.name} is on {parent}, which is no bridge, and "
+                        "there nothing can be limited or filtered",
+                        hint="put the interface into a bridge, and make that the network's parent",
+                    )
+            self._kind = MACVLAN
+
+    def interface(self, ports: dict[str, Target]) -> Interface:
+        """It, with everything that it needs."""
+        nic, claim, network = self._nic, self._claim, self._network
+        has_end = self._kind in (BRIDGED, ROUTED, P2P)
+        end = host_name(self._record.id, claim.number) if has_end else nic.parent if nic.kind == PHYS else ""
+        for text, target in ports.items():
+            if not has_end:
+                raise Invalid(f"ports.{text}: nics.{self._name} is not behind this host", key=f"ports.{text}")
+            _expect_unheard(text, target)
+        rules = self._rules(end, ports) if has_end else None
+        nft = packets.document(rules) if rules else ""
+        if nft and not self._is_dry and (network is None or not network.is_own):
+            upkeep.ensure_rules(table_of(self._engine.layout.root), self._engine.driver.carry_out)
+        return Interface(
+            number=claim.number,
+            type=self._kind,
+            name=self._name,
+            host_name=end,
+            mac=claim.mac,
+            mtu=nic.mtu or (network.mtu if network else 0),
+            addresses=() if nic.addresses == (DHCP,) else claim.addresses,
+            gateways=() if nic.addresses == (DHCP,) else self._gateways(),
+            routes=nic.routes,
+            master="" if nic.kind == PHYS else self._master,
+            master_index=0 if nic.kind == PHYS else self._index,
+            mode=nic.mode or ("bridge" if self._kind == MACVLAN else ""),
+            vlan=nic.vlan or 0,
+            is_isolated=bool(network and network.is_isolated and self._kind == BRIDGED),
+            ingress_bps=nic.ingress_bps or 0,
+            proxies=self._proxies(),
+            files=self._files(end),
+            nft=nft,
+            nft_undo=packets.remove(rules) if rules and nft else "",
+        )
+
+    def _gateways(self) -> tuple[str, ...]:
+        if self._nic.gateway:
+            return () if self._nic.gateway == (NONE,) else self._nic.gateway
+        families = {":" in each for each in self._claim.addresses}
+        if self._kind == ROUTED:
+            return tuple(each for each in GATEWAYS if (":" in each) in families)
+        if self._network is None or self._network.is_internal:
+            return ()
+        own = (without_prefix(each) for each in (self._network.ipv4, self._network.ipv6) if each)
+        return tuple(each for each in own if (":" in each) in families)
+
+    def _proxies(self) -> tuple[tuple[str, int], ...]:
+        """What is routed is looked for on the bridge of its network, or on the interface that it is said to be on."""
+        if self._kind != ROUTED or not self._index:
+            return ()
+        return tuple((without_prefix(each), self._index) for each in self._claim.addresses)
+
+    def _files(self, end: str) -> tuple[tuple[str, str], ...]:
+        if self._network is None or not end:
+            return ()
+        known = dnsmasq.Reservation(end, self._record.name, self._claim.mac, self._claim.addresses)
+        return dnsmasq.files(self._network, known)
+
+    def _rules(self, end: str, ports: dict[str, Target]) -> packets.Nic:
+        nic = self._nic
+        return packets.Nic(
+            table=table_of(self._engine.layout.root),
+            host_name=end,
+            mac=self._claim.mac,
+            addresses=self._claim.addresses,
+            prefix6=self._network.ipv6 if self._network else "",
+            ports=tuple(_port(host_ports(text), target) for text, target in sorted(ports.items())),
+            rules=Networks(self._engine).resolved(nic.rules),
+            is_mac_filtered=nic.mac_filter,
+            is_ip_filtered=nic.ip_filter,
+            egress_bps=nic.egress_bps or 0,
+        )
+
+
+def _port(ports: HostPorts, target: Target) -> packets.Port:
+    return packets.Port(ports.protocol, ports.first, ports.last, target.first, ports.address)

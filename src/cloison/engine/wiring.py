@@ -1,0 +1,320 @@
+"""Networks of an installation: made, changed, brought up, taken down.
+
+A network exists in the store; its bridge, rules and dnsmasq are there from the first instance that needs it on, until
+the network is deleted. What the host has is asked of `cloison.network`, and what is done to it is done there.
+"""
+
+import binascii
+import contextlib
+import os
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base import inet
+from cloison.base.errors import Busy, Conflict, Exists, Invalid, NotFound
+from cloison.base.ids import check_name
+from cloison.engine import claims, networks, records
+from cloison.engine.networks import NetworkRecord
+from cloison.engine.records import Record
+from cloison.engine.results import NetworkInfo, NetworkMember
+from cloison.network import host, subnets, upkeep
+from cloison.network.network import Network, table_of
+from cloison.network.network import Rule as PacketRule
+from cloison.spec import networks as options_of
+from cloison.spec.config import Config
+from cloison.spec.networks import AUTO, NONE, Options
+from cloison.spec.nic_keys import MAX_NAME
+from cloison.spec.nics import DEFAULT_NETWORK
+from cloison.spec.rules import Rule, is_address
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+
+_TRIES = 20
+
+
+class Networks:
+    """The networks of one installation; `Engine.networks` has it."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    # --- look --------------------------------------------------------------------------------------------
+
+    def all(self) -> tuple[NetworkRecord, ...]:
+        """All of them, by name."""
+        return networks.load_all(self._engine.store)
+
+    def get(self, name: str) -> NetworkRecord:
+        """One of them. Raises NotFound."""
+        return networks.load(self._engine.store, name)
+
+    def info(self, name: str) -> NetworkInfo:
+        """One of them, and who is on it."""
+        record = self.get(name)
+        return NetworkInfo(
+            name=record.name,
+            bridge=record.bridge,
+            ipv4=record.ipv4,
+            ipv6=record.ipv6,
+            is_up=upkeep.is_up(self.value(record)),
+            options=dict(options_of.items(record.options)),
+            members=self._members(name),
+        )
+
+    def users(self, name: str) -> tuple[str, ...]:
+        """The instances with a nic on a network, by name."""
+        return tuple(record.name for record in records.load_all(self._engine.store) if _is_on(record, name))
+
+    def _members(self, name: str) -> tuple[NetworkMember, ...]:
+        found = []
+        for record in records.load_all(self._engine.store):
+            config, held = record.in_force, record.claims if record.live_claims is None else record.live_claims
+            found += [
+                NetworkMember(record.name, nic, held[nic].mac, held[nic].addresses)
+                for nic in sorted(config.nics)
+                if config.nics[nic].on == name and nic in held
+            ]
+        return tuple(found)
+
+    # --- change ------------------------------------------------------------------------------------------
+
+    def create(self, name: str, options: Iterable[str] = ()) -> NetworkRecord:
+        """Make a network; `options` are `name=value`, see `cloison.spec.networks`. Nothing of it is on the host yet.
+
+        Raises Invalid, Exists for a name or a subnet that somebody has, NotFound for a parent that is not there."""
+        check_name(name, what="a network")
+        return self._create(name, options_of.assign_all(Options(), options))
+
+    def needed(self, configs: Iterable[Config]) -> None:
+        """Make the default network where one of `configs` has a nic on it, and it is not there yet."""
+        is_needed = any(nic.on == DEFAULT_NETWORK for config in configs for nic in config.nics.values())
+        if is_needed and self._engine.store.get(f"networks/{DEFAULT_NETWORK}") is None:
+            with contextlib.suppress(Exists):  # somebody else has made it just now
+                self._create(DEFAULT_NETWORK, Options())
+            self.get(DEFAULT_NETWORK)
+
+    def _create(self, name: str, options: Options) -> NetworkRecord:
+        for turn in range(_TRIES):
+            record = self._planned(name, options, turn)
+            try:
+                with self._engine.store.transaction() as changes:
+                    networks.add(changes, record)
+                    changes.record(name, "network-created", " ".join(record.subnets))
+                return record
+            except Exists:
+                if self._engine.store.get(f"networks/{name}") is not None or options.ipv4 != AUTO != options.ipv6:
+                    raise
+        raise Conflict(f"no subnet for the network {name!r} has stayed free", hint="name one: ipv4=10.9.0.1/24")
+
+    def _planned(self, name: str, options: Options, turn: int) -> NetworkRecord:
+        facts = host.look()
+        self.expect_known(options.rules, "rules")
+        if options.parent:
+            if facts.interface(options.parent) is None:
+                raise _no_interface("parent", options.parent)
+            return NetworkRecord(name, _bridge_over(facts, options), time.time_ns(), options=options)
+        taken = (
+            *facts.taken(),
+            *((each, f"the network {other.name!r}") for other in self.all() for each in other.subnets),
+        )
+        seed = binascii.crc32(f"{self._engine.layout.root}/{name}/{turn}".encode())
+        found = {}
+        for family, text in (("ipv4", options.ipv4), ("ipv6", options.ipv6)):
+            if text not in (AUTO, NONE):
+                _expect_apart(family, text, taken)
+            found[family] = "" if text == NONE else text
+        cidrs = [cidr for cidr, _who in taken]
+        if options.ipv4 == AUTO:
+            found["ipv4"] = subnets.free_ipv4(cidrs, seed)
+        if options.ipv6 == AUTO:
+            found["ipv6"] = subnets.free_ipv6(cidrs, int.from_bytes(os.urandom(5), "big")) if host.has_ipv6() else ""
+        return NetworkRecord(name, self._bridge(name, facts), time.time_ns(), found["ipv4"], found["ipv6"], options)
+
+    def _bridge(self, name: str, facts: host.Host) -> str:
+        """The network's own name where that is free and this is the host's own installation; else one made of it."""
+        taken = {record.bridge for record in self.all()} | {each.name for each in facts.interfaces}
+        if not self._engine.layout.root and len(name) <= MAX_NAME and name not in taken:
+            return name
+        return f"clo-{binascii.crc32(f'{self._engine.layout.root} {name}'.encode()):08x}"
+
+    def set(self, name: str, *assignments: str) -> NetworkRecord:
+        """Change options; what is up follows at once, nics that are there keep what they have until their next start.
+
+        Raises Invalid, NotFound, and Busy for another subnet or parent while instances are on it."""
+        before = self.get(name)
+        options = options_of.assign_all(before.options, assignments)
+        after = msgspec.structs.replace(before, options=options)
+        if (options.ipv4, options.ipv6, options.parent, options.vlan) != _places(before.options):
+            self._expect_unused(name, "get another subnet or parent")
+            planned = self._planned_anew(before, options)
+            after = msgspec.structs.replace(planned, created_ns=before.created_ns)
+        self.expect_known(options.rules, "rules")
+        was_up = upkeep.is_up(self.value(before))
+        if was_up and (after.bridge, after.subnets) != (before.bridge, before.subnets):
+            self._down(before)
+        with self._engine.store.transaction() as changes:
+            if networks.find(changes, name, "") != before:
+                raise Busy(f"the network {name!r} has just been changed by somebody else", hint="try again")
+            for other in self.all():
+                if other.name != name:
+                    networks.expect_apart(after, other)
+            networks.save(changes, after)
+            changes.record(name, "network-changed", " ".join(assignments))
+        if was_up:
+            self.up(name)
+        return after
+
+    def _planned_anew(self, before: NetworkRecord, options: Options) -> NetworkRecord:
+        """With the subnets that it has already, where they are still to be chosen by cloison."""
+        kept = {
+            family: getattr(before, family)
+            for family in ("ipv4", "ipv6")
+            if getattr(options, family) == AUTO and getattr(before, family) and not options.parent
+        }
+        facts = host.look()
+        if options.parent:
+            return self._planned(before.name, options, 0)
+        taken = [
+            (cidr, who) for cidr, who in facts.taken() if not any(inet.is_within(cidr, own) for own in before.subnets)
+        ]
+        for family in ("ipv4", "ipv6"):
+            text = getattr(options, family)
+            if text not in (AUTO, NONE):
+                _expect_apart(family, text, taken)
+                kept[family] = text
+        missing = [f for f in ("ipv4", "ipv6") if f not in kept and getattr(options, f) == AUTO]
+        planned = self._planned(before.name, Options(), 0) if missing else None
+        chosen = {family: getattr(planned, family) for family in missing}
+        bridge = before.bridge if not before.options.parent else self._bridge(before.name, facts)
+        return NetworkRecord(
+            before.name, bridge, before.created_ns, **{"ipv4": "", "ipv6": "", **kept, **chosen}, options=options
+        )
+
+    def delete(self, name: str) -> None:
+        """Delete a network, and take everything of it back. Raises NotFound, and Busy while an instance is on it."""
+        record = self.get(name)
+        self._expect_unused(name, "be deleted")
+        with self._engine.store.transaction() as changes:
+            # Who has come meanwhile has an address, or its record says so: both are in the store.
+            self._expect_unused(name, "be deleted")
+            changes.delete(f"networks/{name}")
+            changes.record(name, "network-deleted")
+        self._down(record)
+
+    def _expect_unused(self, name: str, doing: str) -> None:
+        users = self.users(name)
+        if users:
+            raise Busy(
+                f"the network {name!r} cannot {doing}: {', '.join(users)} {'is' if len(users) == 1 else 'are'} on it",
+                hint="take those nics away first: cloison nic remove NAME NIC",
+                name=name,
+            )
+
+    # --- on the host -------------------------------------------------------------------------------------
+
+    def up(self, name: str) -> tuple[Network, int]:
+        """Bring a network up unless it is; gives it and the index of its bridge. Raises what keeps it from that."""
+        driver = self._engine.driver
+        value = self.value(self.get(name))
+        return value, upkeep.ensure(value, driver.carry_out, driver.places)
+
+    def _down(self, record: NetworkRecord) -> None:
+        others = [each for each in self.all() if each.name != record.name]
+        is_last = not any(upkeep.is_up(self.value(each)) for each in others)
+        upkeep.down(self.value(record), self._engine.driver.carry_out, is_last=is_last)
+
+    def value(self, record: NetworkRecord) -> Network:
+        """A network with nothing left to look up. Raises NotFound for a rule about nobody."""
+        options, layout = record.options, self._engine.layout
+        return Network(
+            name=record.name,
+            bridge=record.bridge,
+            run=layout.network_run(record.name),
+            data=layout.network_data(record.name),
+            table=table_of(layout.root),
+            ipv4=record.ipv4,
+            ipv6=record.ipv6,
+            is_nat=options.nat,
+            is_dhcp=options.dhcp,
+            is_dns=options.dns,
+            domain=options.domain,
+            mtu=options.mtu or 0,
+            is_isolated=options.isolated,
+            is_internal=options.internal,
+            parent=options.parent,
+            vlan=options.vlan or 0,
+            rules=self.resolved(options.rules),
+        )
+
+    # --- rules -------------------------------------------------------------------------------------------
+
+    def expect_known(self, rules: Iterable[Rule], key: str) -> None:
+        """Raise NotFound for a rule about an instance or a network that is not there."""
+        for rule in rules:
+            for name in rule.names:
+                if not self._exists(name):
+                    raise NotFound(f'{key}: "{rule}": there is no instance and no network {name!r}', name=name)
+
+    def _exists(self, name: str) -> bool:
+        store = self._engine.store
+        return store.get(f"names/{name}") is not None or store.get(f"networks/{name}") is not None
+
+    def resolved(self, rules: Iterable[Rule]) -> tuple[PacketRule, ...]:
+        """Rules with addresses in the place of names. One about somebody without addresses, or who is gone, is about
+        nobody: it is left out."""
+        found = []
+        for rule in rules:
+            sources, destinations = self._addresses(rule.sources), self._addresses(rule.destinations)
+            if sources is not None and destinations is not None:
+                found.append(
+                    PacketRule(rule.action, rule.direction, rule.protocol, rule.ports, sources, destinations, str(rule))
+                )
+        return tuple(found)
+
+    def _addresses(self, whom: tuple[str, ...]) -> tuple[str, ...] | None:
+        """() is everybody, None nobody."""
+        found = [address for who in whom for address in ((who,) if is_address(who) else self._of(who))]
+        return None if whom and not found else tuple(found)
+
+    def _of(self, name: str) -> tuple[str, ...]:
+        with contextlib.suppress(NotFound):
+            return claims.addresses(records.load(self._engine.store, name))
+        with contextlib.suppress(NotFound):
+            return self.get(name).subnets
+        return ()
+
+
+def _places(options: Options) -> tuple[str, str, str, int | None]:
+    return options.ipv4, options.ipv6, options.parent, options.vlan
+
+
+def _is_on(record: Record, name: str) -> bool:
+    configs = (record.config, record.live) if record.live else (record.config,)
+    return any(nic.on == name for config in configs for nic in config.nics.values())
+
+
+def _bridge_over(facts: host.Host, options: Options) -> str:
+    """What nics are attached to: the parent, or an interface for one VLAN of a parent that is no bridge."""
+    parent = facts.interface(options.parent)
+    if parent is None or options.vlan is None or parent.kind == "bridge":
+        return options.parent
+    name = f"{options.parent}.{options.vlan}"
+    return name if len(name) <= MAX_NAME else f"clo-{binascii.crc32(name.encode()):08x}"
+
+
+def _expect_apart(family: str, cidr: str, taken: Iterable[tuple[str, str]]) -> None:
+    who = subnets.collision(inet.subnet(cidr), taken)
+    if who:
+        raise Exists(
+            f"{family}={cidr}: {inet.subnet(cidr)} overlaps {who}",
+            hint="choose another subnet, or leave it out to have a free one chosen",
+            key=family,
+        )
+
+
+def _no_interface(key: str, name: str) -> Invalid:
+    return Invalid(f"{key}={name}: this host has no interface {name!r}", hint="`ip link` lists them", key=key)

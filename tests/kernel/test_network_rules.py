@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from cloison.network import nic, table
+from cloison.network import counters, nic, table
 from cloison.network.network import Network, Rule
 from cloison.network.nic import Nic, Port
 from tests.kernel.namespaces import Namespace, new_namespace
@@ -350,6 +350,24 @@ def test_everything_is_taken_back_in_part_twice_and_without_the_interface(lab: L
     for _ in range(2):
         lab.nft(nic.remove(everything))
         assert _objects(lab.rules()) == _objects(before)
+
+
+def test_rules_of_interfaces_that_are_nobodys_are_found_and_taken_away(lab: Lab) -> None:
+    before = lab.rules()
+    everything = nic_b(
+        ports=(Port("tcp", 8080, 8080, 80), Port("udp", 5, 9, 5, "192.0.2.2"), Port("tcp", 1, 1, 1, "fd77::2")),
+        rules=(Rule("deny", "in", "tcp", text="deny in tcp"),),
+        egress_bps=10**6,
+    )
+    lab.nft(nic.document(everything))
+    lab.host.run("ip", "link", "delete", "vb")
+    listed = json.dumps({"nftables": lab.rules()})
+    assert ("in_vb", "deny in tcp", 0, 0) in [
+        (each.chain, each.text, each.packets, each.bytes) for each in counters.counts(listed, "vb")
+    ]
+    assert counters.stale(listed, NET.table, {"va", "vb"}) == ""
+    lab.nft(counters.stale(listed, NET.table, {"va"}))
+    assert _objects(lab.rules()) == _objects(before)
 
 
 def test_a_network_is_taken_back_beside_another(lab: Lab) -> None:

@@ -211,6 +211,36 @@ def test_a_parent_that_is_missing_is_named(host: Host) -> None:
     assert said == "NotFound: network 'lab': this host has no interface 'br7'"
 
 
+def test_docker_gets_exceptions_where_it_leaves_room_for_them(host: Host) -> None:
+    for program in ("iptables", "ip6tables"):
+        for command in ("-N DOCKER-USER", "-P FORWARD DROP", "-I FORWARD -j DOCKER-USER"):
+            host.namespace.run(program, *command.split())
+    before = host.state()
+    host.do("up")
+    for program in ("iptables", "ip6tables"):
+        rules = host.namespace.run(program, "-S", "DOCKER-USER").splitlines()[1:]
+        said = f'-m comment --comment "{host.table} network lab" -j ACCEPT'
+        assert sorted(rules) == [f"-A DOCKER-USER -i lab {said}", f"-A DOCKER-USER -o lab {said}"]
+    assert host.do("up")[1] == []
+    host.namespace.run("iptables", "-F", "FORWARD")
+    host.namespace.run("iptables", "-F", "DOCKER-USER")
+    host.namespace.run("iptables", "-X", "DOCKER-USER")
+    host.namespace.run("iptables", "-N", "DOCKER-USER")  # as a Docker does that is started anew
+    host.do("up")
+    assert len(host.namespace.run("iptables", "-S", "DOCKER-USER").splitlines()) == 3
+    host.namespace.run("iptables", "-I", "FORWARD", "-j", "DOCKER-USER")
+    host.do("down")
+    assert names_of(host.state()) == names_of(before)
+
+
+def names_of(state: tuple[Any, ...]) -> list[str]:
+    """The chains and how many rules are in each."""
+    found = [f"{each['chain']['family']} {each['chain']['name']}" for each in state[1] if "chain" in each]
+    return sorted(
+        found + [f"{each['rule']['family']} {each['rule']['chain']} rule" for each in state[1] if "rule" in each]
+    )
+
+
 def wait_for(condition: Any) -> None:
     deadline = time.monotonic() + patient(10)
     while not condition():

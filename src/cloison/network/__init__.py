@@ -10,5 +10,6 @@ dnsmasq     what the daemon for names and leases is told
 forwarding  between which interfaces the host forwards
 bridge      the plans that bring a network up and take it down
 upkeep      what is done to keep a network up; the lock
+counters    what rules have counted, and those of nobody
 firewalls   what others drop, and what would help
 """

@@ -87,8 +87,10 @@ def plan_down(of: Network, seen: Seen, *, is_last: bool) -> Plan:
         if not is_last:
             table.close(document, closed_before(seen.switches, "ipv4"), closed_before(seen.switches, "ipv6"))
         build.host(nft(seen.nft, document))
-    for argv in seen.foreign:
-        build.host(Run(argv, ""), optional=True)
+    if seen.foreign:
+        build.chapter("what Docker has let pass")
+        for argv in seen.foreign:
+            build.host(Run(argv, ""), optional=True)
     if seen.index and (of.is_own or of.bridge != of.parent):
         build.chapter("the bridge")
         build.host(_netlink(f"link delete {of.bridge}", netlink.delete_link(seen.index), ignore=_ENODEV))
@@ -163,8 +165,10 @@ def _rules(build: Builder, of: Network, seen: Seen) -> None:
     document = table.network(of)
     table.open_(document, closed_before(seen.switches, "ipv4"), closed_before(seen.switches, "ipv6"))
     build.host(nft(seen.nft, document), undo=(nft(seen.nft, table.remove_network(of)),))
-    for argv in seen.foreign:
-        build.host(Run(argv, ""))
+    if seen.foreign:
+        build.chapter("Docker drops what it does not know: exceptions in the chain that it leaves to others")
+        for argv in seen.foreign:
+            build.host(Run(argv, ""))
 
 
 def _dnsmasq(build: Builder, of: Network, seen: Seen, places: tuple[CgroupPlace, ...]) -> None:

@@ -158,6 +158,10 @@ class Document:
             self.elements(family, name, found)
             self._commands.append({"delete": {"element": self._in(family, name) | {"elem": found}}})
 
+    def delete(self, family: str, what: str, name: str) -> None:
+        """Something that is there: a chain, set or map."""
+        self._commands.append({"delete": {what: self._in(family, name)}})
+
     def text(self) -> str:
         """What `nft --json -f -` is told; empty where there is nothing to do."""
         return json.dumps({"nftables": self._commands}, separators=(",", ":")) if self._commands else ""

@@ -1,7 +1,8 @@
 """Keeping a network up: quick where it is up already, under a lock where something has to be done.
 
-    <run>/up      what was there when it was brought up: boot, index of the bridge, handle of the table, dnsmasq
-    <run>/lock    held by who brings it up or takes it down
+    <run>/up         what was there when it was brought up: boot, index of the bridge, handles of chains, options
+    <run>/network    the network itself, for who has to take it down when nobody knows it any more
+    <run>/lock       held by who brings it up or takes it down
 
 `<run>` is the network's own directory. The lock is taken before that of `cloison.network.forwarding`, never after.
 """
@@ -12,13 +13,13 @@ import pwd
 import shutil
 import socket
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 import msgspec
 
 from cloison.base.errors import Busy, Conflict, NotFound
 from cloison.kernel import inventory, locks, nftables, process, rtnetlink
-from cloison.network import bridge, dnsmasq, forwarding, host, table
+from cloison.network import bridge, dnsmasq, firewalls, forwarding, host, table
 from cloison.network.network import Network, alias_of
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace
@@ -36,6 +37,7 @@ class Marker(msgspec.Struct, frozen=True):
     index: int
     handle: int
     digest: int
+    docker: int = 0
 
 
 def ensure(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...]]) -> int:
@@ -61,8 +63,10 @@ def is_up(of: Network) -> bool:
         return False
     if (marker.index, marker.digest, marker.boot) != (_index(of), _digest(of), _boot()) or not marker.index:
         return False
-    if of.is_own and nftables.table_handle(table.INET, of.table) != marker.handle:
-        return False
+    if of.is_own:
+        handles = nftables.table_handle(table.INET, of.table), firewalls.docker_chain()
+        if handles != (marker.handle, marker.docker):
+            return False
     return not of.is_served or is_serving(of)
 
 
@@ -92,6 +96,7 @@ def down(of: Network, run: Runner, *, is_last: bool) -> None:
             index=link.index if link and is_ours else 0,
             switches=forwarding.given_back(of, entries),
             nft=process.which(NFT[0]) or "",
+            foreign=firewalls.no_exceptions(of) if of.is_own else (),
         )
         run(bridge.plan_down(of, seen, is_last=is_last))
         book.write(forwarding.holder(of), ())
@@ -100,12 +105,24 @@ def down(of: Network, run: Runner, *, is_last: bool) -> None:
         os.rmdir(of.data)
 
 
+def leftovers(run: str, known: Container[str]) -> tuple[Network, ...]:
+    """The networks with something on this host whose names are not `known`, to be taken down; `run` is the directory
+    of all networks' own."""
+    found = []
+    for name in sorted(os.listdir(run)) if os.path.isdir(run) else ():
+        if name not in known:
+            with contextlib.suppress(OSError, msgspec.MsgspecError), open(f"{run}/{name}/network", "rb") as file:
+                found.append(msgspec.json.decode(file.read(), type=Network))
+    return tuple(found)
+
+
 def _bring_up(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...]]) -> None:
     with forwarding.opened(rtnetlink.namespace_cookie()) as book:
         facts = host.look()
         entries = book.read()
         seen = _seen(of, facts, entries)
         os.makedirs(os.path.dirname(of.data), mode=0o700, exist_ok=True)
+        _write(f"{of.run}/network", msgspec.json.encode(of))
         book.write(forwarding.holder(of), seen.switches)  # before it is done: whoever dies, it is known
         run(bridge.plan_up(of, seen, places()))
     _mark(of)
@@ -134,16 +151,21 @@ def _seen(of: Network, facts: host.Host, entries: dict[str, tuple[forwarding.Swi
         nft=process.needed(NFT[0], package=NFT[1]),
         dnsmasq=process.needed(DNSMASQ[0], package=DNSMASQ[1]) if of.is_served else "",
         user=_user(),
+        foreign=firewalls.exceptions(of),
     )
 
 
 def _mark(of: Network) -> None:
     """Note what there is now: the last thing that is done."""
     handle = nftables.table_handle(table.INET, of.table) or 0 if of.is_own else 0
-    marker = Marker(_boot(), _index(of), handle, _digest(of))
-    with open(f"{of.run}/up.new", "wb") as file:
-        file.write(msgspec.json.encode(marker))
-    os.rename(f"{of.run}/up.new", f"{of.run}/up")
+    marker = Marker(_boot(), _index(of), handle, _digest(of), firewalls.docker_chain() if of.is_own else 0)
+    _write(f"{of.run}/up", msgspec.json.encode(marker))
+
+
+def _write(path: str, data: bytes) -> None:
+    with open(f"{path}.new", "wb") as file:
+        file.write(data)
+    os.rename(f"{path}.new", path)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,12 @@ from tests.integration import traces
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 PAYLOAD = "/bin/payload"  # inside
-QUICK = (f"init.command={PAYLOAD} init", "boot.stop_signal=SIGTERM")  # an init that ends at once when it is asked to
+ALONE = ("nics.eth0.type=empty",)  # a loopback and nothing else: what most tests look at needs no network
+QUICK = (
+    *ALONE,
+    f"init.command={PAYLOAD} init",
+    "boot.stop_signal=SIGTERM",
+)  # an init that ends at once when it is asked to
 
 PROGRAM = Path(sys.executable).with_name("cloison")
 
@@ -78,7 +83,8 @@ def launch(engine: Engine) -> Launch:
     """Start an instance: `launch("limits.memory=64M", name="web")`."""
 
     def launched(*config: str, name: str = "web") -> Instance:
-        return engine.launch("busybox", name, config=config)
+        alone = () if any(setting.startswith("nics.") for setting in config) else ALONE
+        return engine.launch("busybox", name, config=(*alone, *config))
 
     return launched
 

@@ -25,7 +25,7 @@ from cloison.spec import config as configuration
 from cloison.spec.driver import ExecRequest, Observed, RootFiles, Running, StartRequest, State, Stdio, Usage, Watch
 from cloison.spec.limits import Limits
 from cloison.spec.network import Interface
-from cloison.spec.nics import NONE
+from cloison.spec.nics import NONE, are_wired
 from cloison.spec.oci import Process, Spec, User
 from cloison.storage import overlay
 
@@ -114,7 +114,7 @@ class Instance:
             with self._engine.store.transaction() as changes:
                 self._record = self._settled(changes, msgspec.structs.replace(self._record, live=None))
                 records.save(changes, self._record)
-        if self._record.config.nics:
+        if are_wired(self._record.config.nics):
             self._introduce()
         self._engine.driver.start(self.id, request, watch)
         started = msgspec.structs.replace(self._record, started_ns=time.time_ns())
@@ -594,7 +594,7 @@ class Instance:
 
     def _interfaces(self, *, is_dry: bool) -> tuple[Interface, ...]:
         """Its interfaces, whose networks are up then, unless `is_dry`. Most have none of their own to look at."""
-        if not self._record.config.nics:
+        if not are_wired(self._record.config.nics):
             return ()
         from cloison.engine import interfaces
 

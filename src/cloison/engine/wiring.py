@@ -198,12 +198,11 @@ class Networks:
         """Delete a network, and take everything of it back. Raises NotFound, and Busy while an instance is on it."""
         record = self.get(name)
         self._expect_unused(name, "be deleted")
+        self._down(record)  # first: whoever dies here leaves a network that is down, and can be deleted again
         with self._engine.store.transaction() as changes:
-            # Who has come meanwhile has an address, or its record says so: both are in the store.
-            self._expect_unused(name, "be deleted")
+            self._expect_unused(name, "be deleted")  # who has come meanwhile has brought it up again, and keeps it
             changes.delete(f"networks/{name}")
             changes.record(name, "network-deleted")
-        self._down(record)
 
     def _expect_unused(self, name: str, doing: str) -> None:
         users = self.users(name)

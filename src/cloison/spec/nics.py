@@ -68,6 +68,11 @@ class Nic(msgspec.Struct, frozen=True, omit_defaults=True):
         return "" if self.kind == ROUTED and not self.is_auto else DEFAULT_NETWORK
 
 
+def are_wired(nics: dict[str, Nic]) -> bool:
+    """Whether there is an interface to be made: not for a loopback alone, and not for the host's network."""
+    return any(nic.kind not in WHOLE for nic in nics.values())
+
+
 class Target(msgspec.Struct, frozen=True, omit_defaults=True):
     """Where a port of the host leads: ports `first` to `last` of the instance, on its nic (empty: the first one)."""
 

@@ -21,7 +21,8 @@ class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     that is lent (`phys`). `addresses` are CIDR, set from outside before the init runs. `master` is the bridge, or what
     a macvlan, ipvlan or vlan sits on. Rates are bits per second. `proxies` are addresses that the host answers for,
     each with the index of the interface on which it does. `files` are written before the start and removed at the end.
-    `nft` is what `nft --json` is told before the start, `nft_undo` what takes it back."""
+    `nft` is what `nft --json` is told before the start, `nft_undo` what takes it back: a document in each line, each
+    carried out by its own."""
 
     number: int
     type: str

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.engine.engine import open_engine as open
     from cloison.engine.instance import Instance
-    from cloison.engine.results import Change, ExecResult, Info, Repaired, Stats
+    from cloison.engine.results import Change, ExecResult, Info, NetworkInfo, NicInfo, Repaired, Stats
     from cloison.images import Image
     from cloison.spec.driver import State
 
@@ -59,6 +59,8 @@ __all__ = [
     "Invalid",
     "Kernel",
     "LedgerReport",
+    "NetworkInfo",
+    "NicInfo",
     "NoSpace",
     "NotFound",
     "Remote",
@@ -81,6 +83,8 @@ _HOMES = {
     "Info": "engine.results",
     "Instance": "engine.instance",
     "LedgerReport": "engine.billing",
+    "NetworkInfo": "engine.results",
+    "NicInfo": "engine.results",
     "Repaired": "engine.results",
     "State": "spec.driver",
     "Stats": "engine.results",

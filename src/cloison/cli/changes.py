@@ -37,3 +37,10 @@ def say_what_waits(invocation: Invocation, name: str, change: "Change") -> None:
     """Tell which keys are not in force yet."""
     if change.at_next_start and not invocation.is_quiet:
         click.echo(f"at the next start of {name}: {', '.join(change.at_next_start)}")
+
+
+def when(*, stored: bool, in_force: bool) -> str:
+    """Whether something that may be stored and in force is there now, in words."""
+    if in_force:
+        return "now" if stored else "until it stops"
+    return "when it runs"

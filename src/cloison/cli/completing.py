@@ -48,13 +48,27 @@ def assignments(context: click.Context, parameter: click.Parameter, incomplete: 
     return [key if key.endswith(".") else f"{key}=" for key in keys(context, parameter, incomplete)]
 
 
-def networks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+def networks(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of networks, and the words that stand for none of them."""
+    words = [word for word in ("empty", "host", "none") if word.startswith(incomplete)]
+    return own_networks(context, parameter, incomplete) + words
+
+
+def own_networks(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of networks that are not on the line yet."""
+    given = {word for value in context.params.values() if isinstance(value, tuple) for word in value}
     try:
-        names = [entry.key.removeprefix("networks/") for entry in _engine(context).store.list("networks/")]
+        names = [network.name for network in _engine(context).networks.all()]
     except Exception:
-        names = []
-    return [name for name in (*names, "empty", "host", "none") if name.startswith(incomplete)]
+        return []
+    return [name for name in names if name.startswith(incomplete) and name not in given]
+
+
+def network_assignments(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """`name=` for every option of a network."""
+    from cloison.spec.networks import NETWORK_KEYS
+
+    return [f"{key.name}=" for key in NETWORK_KEYS if key.name.startswith(incomplete)]
 
 
 def nics(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:

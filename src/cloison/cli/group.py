@@ -32,7 +32,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Inside", ("exec", "shell", "console")),
     ("Look", ("ls", "info", "stats", "top", "logs", "explain", "events")),
     ("Accounts", ("ledger",)),
-    ("Networks", ("nic", "port")),
+    ("Networks", ("network", "nic", "port")),
     ("Images", ("image",)),
     ("Host", ("check", "repair", "completion")),
 )

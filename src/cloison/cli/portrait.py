@@ -6,7 +6,7 @@ from cloison.base.units import format_size
 from cloison.cli.table import listed
 
 if TYPE_CHECKING:
-    from cloison.engine.results import Info
+    from cloison.engine.results import Info, NicInfo
 
 
 def portrait(info: "Info") -> str:
@@ -18,6 +18,7 @@ def portrait(info: "Info") -> str:
         "Network": [
             ("network", info.network),
             ("addresses", ", ".join(info.addresses) or "none"),
+            *((nic.name, _nic(nic, is_running=info.pid != 0)) for nic in info.nics),
             *_moved("received", info.usage.received_bytes, "sent", info.usage.sent_bytes),
         ],
         "User ids": _ids(info),
@@ -68,6 +69,15 @@ def _moved(one: str, one_bytes: int | None, other: str, other_bytes: int | None)
     if not one_bytes and not other_bytes:
         return []
     return [(f"{one}, {other}", f"{format_size(one_bytes or 0)}, {format_size(other_bytes or 0)}")]
+
+
+def _nic(nic: "NicInfo", *, is_running: bool) -> str:
+    """What it is, on what, and under which addresses."""
+    where = nic.network or nic.parent
+    words = [f"{nic.type} on {where}" if where else nic.type, nic.mac or "", " ".join(nic.addresses)]
+    if is_running and not (nic.stored and nic.in_force):
+        words.append("until it stops" if nic.in_force else "from the next start on")
+    return ", ".join(word for word in words if word)
 
 
 def _files(info: "Info") -> list[tuple[str, str]]:

@@ -30,11 +30,11 @@ from cloison.storage import overlay
 
 if TYPE_CHECKING:
     from cloison.engine.billing import LedgerReport
-    from cloison.engine.drivers import Finding
     from cloison.engine.results import Stats
     from cloison.engine.wiring import Networks
     from cloison.images import Image, ImageStore
     from cloison.images.templates import Template
+    from cloison.spec.finding import Finding
     from cloison.spec.tariff import Tariff
 
 Progress = Callable[[str, int, int | None], None]
@@ -235,7 +235,7 @@ class Engine:
 
     def check(self) -> "tuple[Finding, ...]":
         """What this host offers, what it lacks, and what to do about it."""
-        return drivers.check(self.layout)
+        return (*drivers.check(self.layout), *self.networks.findings())
 
     def repair(self) -> tuple[Repaired, ...]:
         """Take back everything that died halfway: of instances, of deletions, of image builds.

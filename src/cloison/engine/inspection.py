@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from cloison.base.ids import RANGE
 from cloison.base.signals import SIGNALS
 from cloison.engine.records import Record
-from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo
+from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo, NicInfo
 from cloison.spec import config as configuration
 from cloison.spec.devices import format_entry
 from cloison.spec.driver import Exit, State, Usage
 from cloison.spec.limit_keys import bounds_text
 from cloison.spec.limits import Amount, Limits
+from cloison.spec.nics import HOST
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
     config = record.in_force if is_counted else record.config
     network = configuration.network_of(config)
     directory = engine.layout.instance(record.id)
+    nics = _nics(engine, record, observed.pid if is_counted else 0, with_counts=with_disk)
     return Info(
         id=record.id,
         name=record.name,
@@ -41,7 +43,7 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         image_digest=record.image,
         privileged=config.security.privileged,
         idmap=() if config.security.privileged else (IdMapInfo(0, record.id_base, RANGE),),
-        addresses=_addresses(engine, record, network) if is_counted else (),
+        addresses=_addresses(engine, nics, network) if is_counted else (),
         network=network,
         limits=limit_info(engine, config.limits),
         usage=engine.driver.usage(record.id, observed) if is_counted else _last_usage(engine, record),
@@ -51,16 +53,23 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         exit=_exit_info(f"{directory}/exit"),
         disk_bytes=overlay.usage_bytes(directory) if with_disk else None,
         live_config=None if config == record.config else dict(configuration.items(config)),
+        nics=nics,
     )
 
 
-def _addresses(engine: "Engine", record: Record, network: str) -> tuple[str, ...]:
-    """What it can be reached under: the host's addresses, or those that were given to its nics."""
-    if network == "host":
+def _nics(engine: "Engine", record: Record, pid: int, *, with_counts: bool) -> tuple[NicInfo, ...]:
+    if not record.config.nics and not record.in_force.nics:
+        return ()
+    from cloison.engine import nic_inspection
+
+    return nic_inspection.nics(engine, record, pid, with_counts=with_counts)
+
+
+def _addresses(engine: "Engine", nics: tuple[NicInfo, ...], network: str) -> tuple[str, ...]:
+    """What it can be reached under: the host's addresses, or those of its nics."""
+    if network == HOST:
         return engine.driver.addresses()
-    claims = record.claims if record.live_claims is None else record.live_claims
-    found = [each for _name, claim in sorted(claims.items()) for each in claim.addresses]
-    return tuple(each.partition("/")[0] for each in found)
+    return tuple(each.partition("/")[0] for nic in nics if nic.in_force for each in nic.addresses)
 
 
 def limit_info(engine: "Engine", limits: Limits) -> LimitInfo:

@@ -18,7 +18,7 @@ from cloison.base.ids import check_name
 from cloison.base.signals import signal_number
 from cloison.engine import inspection, records, specification
 from cloison.engine.records import Record
-from cloison.engine.results import Change, ExecResult, Info
+from cloison.engine.results import Change, ExecResult, Info, NicInfo
 from cloison.engine.store import Transaction
 from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
@@ -76,6 +76,13 @@ class Instance:
         self.reload()
         self._settle()
         return inspection.info(self._engine, self._record, with_disk=with_disk)
+
+    def nic_infos(self) -> tuple[NicInfo, ...]:
+        """Its nics as they are now, with what they have counted."""
+        from cloison.engine import nic_inspection
+
+        self.reload()
+        return nic_inspection.nics(self._engine, self._record, self.observe().pid)
 
     def get(self, key: str) -> str:
         """One key of its configuration as text; empty for what is not set. Raises Invalid."""

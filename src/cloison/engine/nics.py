@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.errors import Exists, Invalid, NotFound
-from cloison.engine.results import Change
+from cloison.engine.results import Change, NicInfo
 from cloison.spec import config as configuration
 from cloison.spec.config import Config
 from cloison.spec.nic_keys import host_ports, interface_name
@@ -53,6 +53,10 @@ class Nics:
     def remove(self, name: str, *, scope: str = "both") -> Change:
         """Take one away. Raises NotFound, and what `Instance.set` raises."""
         return self._instance.change(lambda configs: _nic_removed(configs, name), scope=scope)
+
+    def list(self) -> tuple[NicInfo, ...]:
+        """All of them, as they are now; those that are only stored or only in force included."""
+        return self._instance.nic_infos()
 
 
 class Ports:
@@ -99,10 +103,9 @@ def forwarded(text: str, nic: str = "") -> str:
 def _nic_added(configs: Configs, name: str, settings: Sequence[str]) -> Iterator[str]:
     if any(name in config.nics for config in configs):
         raise Exists(f"nics.{name}: it has such a nic already", hint="choose another name, or set that one", name=name)
-    yield f"nics.{name}.type={BRIDGED}"  # even one that says nothing else is there
-    for setting in settings:
-        if configuration.split(setting)[1]:
-            yield f"nics.{name}.{setting}"
+    said = {key: text for key, text in map(configuration.split, settings) if text}
+    for key, text in ({"type": BRIDGED} | said).items():  # even one about which nothing is said is there
+        yield f"nics.{name}.{key}={text}"
 
 
 def _nic_changed(configs: Configs, name: str, settings: Sequence[str]) -> Iterator[str]:

@@ -45,6 +45,31 @@ class ExitInfo(msgspec.Struct, frozen=True):
     undo_failed: int
 
 
+class NicInfo(msgspec.Struct, frozen=True):
+    """A nic of an instance. `addresses` are CIDR; where it runs they are those that it has now, else those that were
+    given to it. `mac` and `mtu` are null where only a start will tell. Rates are bits per second. Counts are null where
+    it does not run; they are seen from inside. `stored`: at its next start; `in_force`: now."""
+
+    instance: str
+    name: str
+    type: str
+    network: str
+    parent: str
+    mac: str | None
+    mtu: int | None
+    addresses: tuple[str, ...]
+    stored: bool
+    in_force: bool
+    ingress_bps: int | None = None
+    egress_bps: int | None = None
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
+    received_packets: int | None = None
+    sent_packets: int | None = None
+    received_dropped: int | None = None
+    sent_dropped: int | None = None
+
+
 class Info(msgspec.Struct, frozen=True):
     """One instance. Times are RFC 3339 in UTC, null where it never happened; pids are the host's, 0 for none.
 
@@ -70,6 +95,7 @@ class Info(msgspec.Struct, frozen=True):
     exit: ExitInfo | None = None
     disk_bytes: int | None = None
     live_config: dict[str, str] | None = None
+    nics: tuple[NicInfo, ...] = ()
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -112,10 +138,42 @@ class NetworkMember(msgspec.Struct, frozen=True):
     nic: str
     mac: str
     addresses: tuple[str, ...]
+    is_running: bool
+
+
+class LeaseInfo(msgspec.Struct, frozen=True):
+    """An address that was given by DHCP. `mac` is empty for IPv6, `name` for a client that told none; null expires
+    never."""
+
+    address: str
+    mac: str
+    name: str
+    expires: str | None
+
+
+class RuleInfo(msgspec.Struct, frozen=True):
+    """A packet rule of a network, as nft(8) shows it; what it has counted is null where it does not count."""
+
+    chain: str
+    text: str
+    packets: int | None
+    bytes: int | None
+
+
+class FirewallInfo(msgspec.Struct, frozen=True):
+    """A chain of somebody else's packet rules that drops what a network lets pass: `chain` is its family, table and
+    name, `hook` forward or input. `remedy` are commands that would help."""
+
+    chain: str
+    hook: str
+    remedy: tuple[str, ...]
 
 
 class NetworkInfo(msgspec.Struct, frozen=True):
-    """A network. `ipv4` and `ipv6` are the bridge's own addresses, "" for none; `options` are those that were set."""
+    """A network. `ipv4` and `ipv6` are the bridge's own addresses, "" for none; `options` are those that were set.
+
+    Of a network that is up, `is_serving` says whether its dnsmasq runs, and the counts are of its bridge: what
+    instances have sent to the host and beyond is received."""
 
     name: str
     bridge: str
@@ -123,7 +181,14 @@ class NetworkInfo(msgspec.Struct, frozen=True):
     ipv6: str
     is_up: bool
     options: dict[str, str]
+    created: str
     members: tuple[NetworkMember, ...]
+    is_serving: bool = False
+    leases: tuple[LeaseInfo, ...] = ()
+    rules: tuple[RuleInfo, ...] = ()
+    in_the_way: tuple[FirewallInfo, ...] = ()
+    received_bytes: int | None = None
+    sent_bytes: int | None = None
 
 
 class Repaired(msgspec.Struct, frozen=True):

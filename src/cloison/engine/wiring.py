@@ -19,7 +19,7 @@ from cloison.base.ids import check_name
 from cloison.engine import claims, networks, records
 from cloison.engine.networks import NetworkRecord
 from cloison.engine.records import Record
-from cloison.engine.results import NetworkInfo, NetworkMember
+from cloison.engine.results import NetworkInfo
 from cloison.network import host, subnets, upkeep
 from cloison.network.network import Network, table_of
 from cloison.network.network import Rule as PacketRule
@@ -32,6 +32,7 @@ from cloison.spec.rules import Rule, is_address
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
+    from cloison.spec.finding import Finding
 
 _TRIES = 20
 
@@ -52,33 +53,28 @@ class Networks:
         """One of them. Raises NotFound."""
         return networks.load(self._engine.store, name)
 
+    def list(self) -> tuple[NetworkInfo, ...]:
+        """All of them by name, with who is on them; without leases, rules and counts."""
+        from cloison.engine import network_inspection
+
+        return network_inspection.briefs(self._engine, self)
+
     def info(self, name: str) -> NetworkInfo:
-        """One of them, and who is on it."""
-        record = self.get(name)
-        return NetworkInfo(
-            name=record.name,
-            bridge=record.bridge,
-            ipv4=record.ipv4,
-            ipv6=record.ipv6,
-            is_up=upkeep.is_up(self.value(record)),
-            options=dict(options_of.items(record.options)),
-            members=self._members(name),
-        )
+        """All there is to know about one of them. Raises NotFound."""
+        from cloison.engine import network_inspection
+
+        return network_inspection.info(self._engine, self, self.get(name))
+
+    def findings(self) -> "tuple[Finding, ...]":
+        """What of this host is in the way of networks, and what would help."""
+        from cloison.network import findings
+
+        known = self.all() or (NetworkRecord(DEFAULT_NETWORK, DEFAULT_NETWORK, 0),)  # the one that there will be
+        return tuple(findings.findings(findings.look(self.value(record) for record in known)))
 
     def users(self, name: str) -> tuple[str, ...]:
         """The instances with a nic on a network, by name."""
         return tuple(record.name for record in records.load_all(self._engine.store) if _is_on(record, name))
-
-    def _members(self, name: str) -> tuple[NetworkMember, ...]:
-        found = []
-        for record in records.load_all(self._engine.store):
-            config, held = record.in_force, record.claims if record.live_claims is None else record.live_claims
-            found += [
-                NetworkMember(record.name, nic, held[nic].mac, held[nic].addresses)
-                for nic in sorted(config.nics)
-                if config.nics[nic].on == name and nic in held
-            ]
-        return tuple(found)
 
     # --- change ------------------------------------------------------------------------------------------
 

@@ -80,6 +80,20 @@ def connect(netns_fd: int | None = None) -> "Iterator[Connection]":
         yield Connection(sock)
 
 
+@contextlib.contextmanager
+def connect_to(pid: int) -> "Iterator[Connection]":
+    """A conversation with the network namespace of a process. Raises FileNotFoundError when it has ended."""
+    try:
+        netns_fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    except ProcessLookupError as ended:
+        raise FileNotFoundError(*ended.args) from None
+    try:
+        with connect(netns_fd) as connection:
+            yield connection
+    finally:
+        os.close(netns_fd)
+
+
 class Connection:
     """One conversation; made by `connect`. Lists are complete and of one moment, or Busy is raised."""
 

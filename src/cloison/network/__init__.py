@@ -11,5 +11,7 @@ forwarding  between which interfaces the host forwards
 bridge      the plans that bring a network up and take it down
 upkeep      what is done to keep a network up; the lock
 counters    what rules have counted, and those of nobody
+report      leases, rules and what they have counted
+findings    what `cloison check` says about them
 firewalls   what others drop, and what would help
 """

@@ -133,14 +133,14 @@ def network(of: Network) -> Document:
 def remove_network(of: Network) -> Document:
     """Nothing of it, however much is there."""
     document = Document(of.table)
-    for chain in (*_chains(of).values(), f"nat_{of.name}"):
+    for chain in chains(of):
         document.chain(INET, chain)
     document.delete_elements(INET, "bridges", [of.bridge])
     for map_, chain in _chains(of).items():
         document.delete_elements(INET, map_, [[of.bridge, nft.goto(chain)]])
     for map_, subnet_ in _subnets(of):
         document.delete_elements(INET, map_, [[nft.prefix(subnet_), nft.goto(f"nat_{of.name}")]])
-    for chain in (*_chains(of).values(), f"nat_{of.name}"):
+    for chain in chains(of):
         document.delete_chain(INET, chain)
     return document
 
@@ -155,6 +155,11 @@ def close(document: Document, ipv4: tuple[str, ...], ipv6: tuple[str, ...]) -> N
     """Take `open_` back."""
     document.delete_elements(INET, "opened4", ipv4)
     document.delete_elements(INET, "opened6", ipv6)
+
+
+def chains(of: Network) -> tuple[str, ...]:
+    """The names of the chains that are one network's own."""
+    return (*_chains(of).values(), f"nat_{of.name}")
 
 
 def _chains(of: Network) -> dict[str, str]:

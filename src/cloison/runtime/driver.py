@@ -39,6 +39,7 @@ from cloison.spec.driver import (
     Usage,
     Watch,
 )
+from cloison.spec.network import InterfaceState
 from cloison.spec.oci import Spec
 
 if TYPE_CHECKING:
@@ -453,6 +454,12 @@ class ContainerDriver:
                 "it showed more than was read, and the connection was let go",
                 hint="connect again; `cloison logs` has all of it",
             )
+
+    def interfaces(self, pid: int) -> tuple[InterfaceState, ...]:
+        """The interfaces of a process but for the loopback, by index; none when it has ended."""
+        from cloison.runtime import interfaces
+
+        return interfaces.interfaces(pid)
 
     # --- limits ------------------------------------------------------------------------------------------
 

@@ -1,23 +1,11 @@
-"""One line of `cloison check`, and how the kernel's answers become words. Pure."""
+"""How the kernel's answers become words, and lines of `cloison check`. Pure."""
 
 import errno
 import os
-from typing import Final, Literal
 
-import msgspec
+from cloison.spec.finding import REQUIRED, Finding
 
-REQUIRED: Final = "required"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """One ability. `needed` is "required" or says for what; `hint` says what to do where it is not "ok"."""
-
-    topic: str
-    name: str
-    status: Literal["ok", "missing", "limited"]
-    needed: str
-    detail: str
-    hint: str = ""
+__all__ = ["REQUIRED", "Finding", "said", "tried"]
 
 
 def said(error: int | None) -> str:

@@ -43,3 +43,20 @@ class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     files: tuple[tuple[str, str], ...] = ()
     nft: str = ""
     nft_undo: str = ""
+
+
+class InterfaceState(msgspec.Struct, frozen=True):
+    """An interface inside as the kernel shows it. `addresses` are CIDR of global scope; it counts since it was made."""
+
+    index: int
+    name: str
+    mac: str
+    mtu: int
+    is_up: bool
+    addresses: tuple[str, ...]
+    received_bytes: int
+    sent_bytes: int
+    received_packets: int
+    sent_packets: int
+    received_dropped: int
+    sent_dropped: int

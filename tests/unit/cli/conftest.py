@@ -6,7 +6,18 @@ import pytest
 
 from cloison.base.errors import NotFound
 from cloison.cli.main import run
-from cloison.engine.results import Change, ExitInfo, IdMapInfo, Info, LimitInfo, Stats
+from cloison.engine.results import (
+    Change,
+    ExitInfo,
+    IdMapInfo,
+    Info,
+    LeaseInfo,
+    LimitInfo,
+    NetworkInfo,
+    NetworkMember,
+    RuleInfo,
+    Stats,
+)
 from cloison.spec.config import Config, assign_all
 from cloison.spec.driver import State, Usage
 
@@ -43,6 +54,21 @@ STOPPED = msgspec.structs.replace(
 )
 
 
+LAN = NetworkInfo(
+    name="lan",
+    bridge="lan",
+    ipv4="10.9.0.1/24",
+    ipv6="fd00:9::1/64",
+    is_up=True,
+    options={"ipv4": "10.9.0.1/24", "isolated": "true"},
+    created="2026-01-02T03:04:05Z",
+    members=(NetworkMember("web", "eth0", "02:c1:05:01:02:03", ("10.9.0.2/24", "fd00:9::2/64"), is_running=True),),
+    is_serving=True,
+    leases=(LeaseInfo("10.9.0.2", "02:c1:05:01:02:03", "web", "2026-01-02T04:04:05Z"),),
+    rules=(RuleInfo("from_lan", 'oifname "lan" drop', 3, 252), RuleInfo("nat_lan", "masquerade", None, None)),
+    received_bytes=2048,
+    sent_bytes=1 << 20,
+)
 CHANGES = {f"{part}.{verb}": Change((), ()) for part in ("nics", "ports") for verb in ("add", "set", "remove")}
 SECOND_NS = 1_000_000_000
 WEB_STATS = Stats(
@@ -122,11 +148,40 @@ class FakePart:
         return self._instance.__getattr__(f"{self._name}.{method}")
 
 
+class FakeNetworks:
+    """The network `lan`."""
+
+    def __init__(self, engine: "FakeEngine") -> None:
+        self._engine = engine
+
+    def all(self) -> tuple[NetworkInfo, ...]:
+        return (LAN,)
+
+    def list(self) -> tuple[NetworkInfo, ...]:
+        return (LAN,)
+
+    def info(self, name: str) -> NetworkInfo:
+        self._expect(name)
+        return LAN
+
+    def delete(self, name: str) -> None:
+        self._expect(name)
+        self._engine.calls.append(("networks.delete", name))
+
+    def __getattr__(self, method: str) -> Callable[..., None]:
+        return lambda *args: self._engine.calls.append((f"networks.{method}", *args))
+
+    def _expect(self, name: str) -> None:
+        if name != LAN.name:
+            raise NotFound(f"there is no network {name!r}")
+
+
 class FakeEngine:
     """The instances `web`, which runs, and `db`, which does not."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[object, ...]] = []
+        self.networks = FakeNetworks(self)
         self.fails: dict[str, BaseException] = {}
         self.answers: dict[str, object] = {"exec_here": 0, "set": Change((), ()), **CHANGES, "wait": True, "logs": b""}
         self._instances = {info.name: FakeInstance(self, info) for info in (STOPPED, RUNNING)}

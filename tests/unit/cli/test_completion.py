@@ -42,7 +42,10 @@ def completed(
         ("cloison nic set web eth0 limits.i", ["limits.ingress="]),
         ("cloison nic add web eth1 ne", ["network="]),
         ("cloison port remove web 8", ["8080/tcp"]),
-        ("cloison create busybox --network h", ["host"]),
+        ("cloison create busybox --network ", ["lan", "empty", "host", "none"]),
+        ("cloison network info l", ["lan"]),
+        ("cloison network delete lan ", []),
+        ("cloison network set lan ipv", ["ipv4=", "ipv6="]),
         ("cloison launch ", []),  # a broken installation completes nothing, and says nothing
     ],
 )

@@ -18,6 +18,7 @@ from cloison.kernel.netlink.values import Interface as Link
 from cloison.network import host, upkeep
 from cloison.network.host import Host
 from cloison.spec.config import Config, assign_all
+from cloison.spec.driver import Observed, State
 from cloison.spec.network import Interface
 
 LINKS = (
@@ -35,7 +36,7 @@ class Engine:
     def __init__(self, root: Path) -> None:
         self.layout = Layout(str(root), f"{root}/lib", f"{root}/run")
         self.store = Store(f"{root}/state.db")
-        self.driver = SimpleNamespace(carry_out=None, places=None)
+        self.driver = SimpleNamespace(carry_out=None, places=None, observe=lambda _id: Observed(State.STOPPED))
         self.networks = Networks(self)  # type: ignore[arg-type]
 
     def create(self, name: str, *settings: str, number: int = 0) -> Record:

@@ -20,14 +20,14 @@ class FakeInstance:
     def __init__(self, *stored: str, live: tuple[str, ...] | None = None) -> None:
         self.stored = assign_all(Config(), stored)
         self.live = None if live is None else assign_all(Config(), live)
-        self.scopes: list[str] = []
+        self.said: list[str] = []
 
     def change(self, words: Words, *, scope: str = "both") -> Change:
         assignments = words(tuple(config for config in (self.stored, self.live) if config is not None))
         self.stored = assign_all(self.stored, assignments)
         if self.live is not None:
             self.live = assign_all(self.live, assignments)
-        self.scopes.append(scope)
+        self.said += assignments
         return Change((), tuple(assignments))
 
     def configs(self) -> tuple[Config, Config | None]:
@@ -59,6 +59,7 @@ def test_a_nic_about_which_nothing_is_said_is_there() -> None:
 def test_what_is_said_about_a_nic_goes_before_the_default() -> None:
     web = FakeInstance()
     web.nics.add("lan", "type=macvlan", "parent=eno1", "mode=vepa", "mtu=")
+    assert len(web.said) == 3
     assert settings(web) == {"nics.lan.type": "macvlan", "nics.lan.parent": "eno1", "nics.lan.mode": "vepa"}
 
 

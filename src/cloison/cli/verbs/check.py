@@ -13,7 +13,7 @@ from cloison.cli.table import Ink, painted, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
 
 if TYPE_CHECKING:
-    from cloison.engine.drivers import Finding
+    from cloison.spec.finding import Finding
 
 COLOURS = {"ok": Ink.GREEN, "limited": Ink.YELLOW, "missing": Ink.RED}
 

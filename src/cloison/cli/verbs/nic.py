@@ -1,11 +1,19 @@
 """`cloison nic`: the network interfaces of an instance."""
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
+from cloison.base.units import format_size
 from cloison.cli import completing
-from cloison.cli.changes import say_what_waits, scoped
+from cloison.cli.changes import say_what_waits, scoped, when
 from cloison.cli.invocation import Invocation
-from cloison.cli.verb import Verb, name_argument, pass_invocation
+from cloison.cli.table import aligned, shows_colours
+from cloison.cli.verb import Verb, as_json, name_argument, pass_invocation
+
+if TYPE_CHECKING:
+    from cloison.engine.results import NicInfo
 
 _HEAD = "nics.*."
 
@@ -90,3 +98,36 @@ def _remove(invocation: Invocation, name: str, nic: str, *, scope: str) -> None:
     What the host had lent (phys) it has back, under its own name.
     """
     say_what_waits(invocation, name, invocation.get(name).nics.remove(nic, scope=scope))
+
+
+@command.command("ls", cls=Verb, examples=("cloison nic ls", "cloison nic ls web --json"))
+@click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=completing.instances)
+@as_json
+@pass_invocation
+def _ls(invocation: Invocation, names: tuple[str, ...], *, as_json: bool) -> int:
+    """List the interfaces of instances, with what they have counted: of those NAMEd, or of all."""
+    wanted = names or tuple(instance.name for instance in invocation.engine.instances())
+    found: list[NicInfo] = []
+    code = invocation.each(wanted, lambda instance: found.extend(instance.nics.list()))
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        return code
+    header = ("INSTANCE", "NIC", "TYPE", "ON", "MAC", "ADDRESSES", "RECEIVED", "SENT", "WHEN")
+    click.echo(aligned(header, [_row(nic) for nic in found], is_bold=shows_colours(sys.stdout)), nl=False)
+    return code
+
+
+def _row(nic: "NicInfo") -> tuple[str, ...]:
+    return (
+        nic.instance,
+        nic.name,
+        nic.type,
+        nic.network or nic.parent or "-",
+        nic.mac or "-",
+        ", ".join(nic.addresses) or "-",
+        "-" if nic.received_bytes is None else format_size(nic.received_bytes),
+        "-" if nic.sent_bytes is None else format_size(nic.sent_bytes),
+        when(stored=nic.stored, in_force=nic.in_force),
+    )

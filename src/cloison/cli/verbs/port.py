@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cloison.cli import completing
-from cloison.cli.changes import say_what_waits, scoped
+from cloison.cli.changes import say_what_waits, scoped, when
 from cloison.cli.invocation import Invocation
 from cloison.cli.table import aligned, shows_colours
 from cloison.cli.verb import Verb, as_json, name_argument, pass_invocation
@@ -69,13 +69,9 @@ def _ls(invocation: Invocation, names: tuple[str, ...], *, as_json: bool) -> int
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
         return code
     header = ("HOST", "INSTANCE", "INSIDE", "NIC", "WHEN")
-    rows = [(port.host, port.instance, port.inside, port.nic or "-", when(port)) for port in found]
+    rows = [
+        (port.host, port.instance, port.inside, port.nic or "-", when(stored=port.stored, in_force=port.in_force))
+        for port in found
+    ]
     click.echo(aligned(header, rows, is_bold=shows_colours(sys.stdout)), nl=False)
     return code
-
-
-def when(port: "PortInfo") -> str:
-    """Whether it is forwarded now, in words."""
-    if port.in_force:
-        return "now" if port.stored else "until it stops"
-    return "when it runs"

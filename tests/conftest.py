@@ -152,7 +152,14 @@ def missing_bridge_vlan() -> str:
 
 
 # What no machine that develops cloison can be relied on to have.
-ONLY_IN_GUEST = ("needs_pure_v2", "needs_systemd_host", "needs_project_quotas")
+ONLY_IN_GUEST = (
+    "needs_bridge_vlan",
+    "needs_ipvlan",
+    "needs_project_quotas",
+    "needs_pure_v2",
+    "needs_systemd_host",
+    "needs_vlan",
+)
 PROMISED = frozenset(os.environ.get("CLOISON_TEST_PROMISED", "").split())
 MISSING: dict[str, Callable[[], str]] = {
     "needs_root": missing_root,

@@ -18,7 +18,7 @@ from cloison import CloisonError, Instance, Invalid, WrongState
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, init_of
 
-pytestmark = [pytest.mark.guest, pytest.mark.needs_root]
+pytestmark = [pytest.mark.needs_root]
 PROGRAM = Path(sys.executable).with_name("cloison")
 MANY = 50 << 20
 

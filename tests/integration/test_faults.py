@@ -69,7 +69,6 @@ def test_the_launcher_killed_before_every_step(stopped: Instance, fault: Callabl
 
 
 @pytest.mark.slow
-@pytest.mark.guest
 def test_the_launcher_killed_after_every_step(stopped: Instance, fault: Callable[..., list[str]]) -> None:
     last = place_of(stopped, "exec")  # nobody returns from there, nor from being the monitor
     assert [one for step in range(last) for one in fault("CLOISON_KILL_AFTER", step)] == []
@@ -101,7 +100,6 @@ def undo_steps(stopped: Instance) -> int:
     return len(list(stopped.explain().undo()))
 
 
-@pytest.mark.guest
 def test_the_monitor_killed_in_every_undo_step(
     stopped: Instance, engine: Engine, root: Path, undo_steps: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,7 +12,7 @@ from tests.integration import witness
 from tests.integration.conftest import Cli, refused
 from tests.integration.test_limits import weight_file
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup, pytest.mark.guest]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 LAST_CPU = (os.cpu_count() or 1) - 1
 # What is set, which exit code it is refused with, and words that the message has besides key and value.

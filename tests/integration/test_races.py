@@ -13,7 +13,7 @@ from cloison import Busy, CloisonError, Engine, Exists, Instance, NotFound, Stat
 from tests.integration import traces
 from tests.integration.conftest import QUICK
 
-pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(300)]
 
 TURMOIL = """
 import random, sys

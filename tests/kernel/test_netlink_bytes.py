@@ -9,7 +9,7 @@ import pytest
 from cloison.kernel import netlink
 from cloison.kernel.netlink import IpvlanMode, Link, MacvlanMode, Message, Route
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.guest]
+pytestmark = [pytest.mark.needs_root]
 # Interfaces of a namespace that ends with the command: p0 has the index 2 or 3, as the kernel numbers a pair.
 PREPARED = "ip link add p0 index 2 type veth peer name p1 index 3 && ip link add br0 index 4 type bridge"
 _DUMPED = re.compile(r"^ \| [0-9a-f]{5}  ([0-9a-f ]{48,50}) ")

@@ -17,7 +17,7 @@ from cloison.network.network import Network, Rule
 from cloison.network.nic import Nic, Port
 from tests.kernel.namespaces import Namespace, new_namespace
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.guest]
+pytestmark = [pytest.mark.needs_root]
 
 NET = Network(name="lab", bridge="br0", run="", data="", ipv4="10.1.2.1/24", ipv6="fd01::1/64")
 MAC = {"a": "02:c1:05:00:00:0a", "b": "02:c1:05:00:00:0b"}

@@ -21,7 +21,7 @@ from cloison.runtime import host_steps
 from tests.kernel.namespaces import Namespace, new_namespace
 from tests.patience import patient
 
-pytestmark = [pytest.mark.guest, pytest.mark.needs_root]
+pytestmark = [pytest.mark.needs_root]
 
 OBSTINATE = """
 import signal, sys, time

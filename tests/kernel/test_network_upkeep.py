@@ -18,7 +18,7 @@ from cloison.network.network import table_of
 from tests.kernel.namespaces import Namespace, new_namespace
 from tests.patience import patient
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.guest]
+pytestmark = [pytest.mark.needs_root]
 
 
 COOKIE = "from cloison.kernel import rtnetlink; import sys; sys.stdout.write(str(rtnetlink.namespace_cookie()))"

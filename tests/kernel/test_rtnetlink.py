@@ -16,7 +16,7 @@ from cloison.kernel.netlink import IpvlanMode, Link, MacvlanMode, Message, Route
 from cloison.kernel.rtnetlink import Refused
 from tests.kernel.namespaces import Namespace, new_namespace
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.guest]
+pytestmark = [pytest.mark.needs_root]
 MAC = "02:c1:05:00:00:01"
 HIGH = 1_000_000_007  # an index that no kernel would choose by itself
 

@@ -1,0 +1,111 @@
+"""The commands about networks, in a network namespace that stands for the host."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import PROGRAM, refused
+from tests.kernel.namespaces import Namespace, new_namespace
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
+There = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    with new_namespace() as namespace:
+        namespace.run("ip", "link", "set", "lo", "up")
+        yield namespace
+
+
+@pytest.fixture
+def there(root: Path, namespace: Namespace) -> Iterator[There]:
+    """A command of cloison on that host; at the end no interface, rule or process is left on it."""
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        enter = ["nsenter", f"--net=/proc/self/fd/{namespace.fd}"]
+        return subprocess.run(
+            [*enter, PROGRAM, "-q", *words],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "CLOISON_ROOT": str(root)},
+            stdin=subprocess.DEVNULL,
+            pass_fds=[namespace.fd],
+            timeout=60,
+        )
+
+    yield run
+    for name in run("ls", "-q").stdout.split():
+        run("delete", "--force", name)
+    run("network", "delete", *(each["name"] for each in json.loads(run("network", "ls", "--json").stdout)))
+    assert namespace.names() == {"lo"}
+    assert "cloison" not in namespace.run("nft", "list", "ruleset")
+    assert subprocess.run(["pgrep", "-f", f"dnsmasq.*{root}"], stdout=subprocess.DEVNULL).returncode == 1
+
+
+def fine(done: subprocess.CompletedProcess[str]) -> str:
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_network_comes_up_with_its_first_instance_and_is_told_with_it(there: There) -> None:
+    fine(there("network", "create", "lan", "ipv4=10.9.0.1/24", "rules=deny in tcp 22"))
+    assert json.loads(fine(there("network", "info", "lan", "--json")))["is_up"] is False
+    fine(there("launch", "busybox", "web", "--network", "lan", "--port", "8080:80"))
+    info = json.loads(fine(there("network", "info", "lan", "--json")))
+    assert (info["is_up"], info["is_serving"]) == (True, True)
+    assert [(each["instance"], each["nic"], each["is_running"]) for each in info["members"]] == [("web", "eth0", True)]
+    assert any("dport 22" in rule["text"] and rule["packets"] == 0 for rule in info["rules"])
+    [nic] = json.loads(fine(there("nic", "ls", "web", "--json")))
+    assert nic["mac"] == info["members"][0]["mac"]
+    assert nic["addresses"][0].startswith("10.9.0.")
+    assert fine(there("port", "ls")).splitlines()[1].split() == ["8080/tcp", "web", "80", "-", "now"]
+
+
+def test_a_network_that_somebody_is_on_stays_and_a_port_that_somebody_has_is_refused(there: There) -> None:
+    fine(there("network", "create", "lan"))
+    fine(there("create", "busybox", "web", "--network", "lan", "--port", "8080:80"))
+    fine(there("create", "busybox", "db", "--network", "lan"))
+    refused(there("network", "delete", "lan"), 4, "'lan' cannot be deleted", "db, web")
+    refused(there("port", "add", "db", "8080:80"), 4, "ports.8080/tcp=80", "'web'")
+    refused(there("port", "add", "web", "8080:81"), 4, "it leads to 80 already")
+    refused(there("nic", "add", "web", "eth0"), 4, "nics.eth0: it has such a nic already")
+    refused(there("nic", "remove", "web", "eth0"), 2, "ports.8080/tcp=80")
+    fine(there("port", "remove", "web", "8080"))
+    fine(there("nic", "remove", "web", "eth0"))
+    assert json.loads(fine(there("nic", "ls", "web", "--json"))) == []
+
+
+@pytest.mark.parametrize("shape", ["policy drop; }", "policy accept; } ; add rule inet strict forward counter drop"])
+def test_a_firewall_that_drops_what_is_forwarded_is_named_with_what_helps(
+    there: There, namespace: Namespace, shape: str
+) -> None:
+    fine(there("network", "create", "lan"))
+    bridge = json.loads(fine(there("network", "info", "lan", "--json")))["bridge"]
+    namespace.run(
+        "nft", f"add table inet strict; add chain inet strict forward {{ type filter hook forward priority 0; {shape}"
+    )
+    found = [each for each in json.loads(there("check", "--json").stdout) if each["topic"] == "Networks"]
+    [finding] = [each for each in found if each["name"] == "network lan"]
+    assert "inet strict forward drops" in finding["detail"]
+    for command in finding["hint"].split("; "):
+        assert bridge in command
+        namespace.run(*command.split())
+    after = [each["name"] for each in json.loads(there("check", "--json").stdout) if each["topic"] == "Networks"]
+    assert "network lan" not in after
+
+
+def test_a_resolver_on_every_address_is_named(there: There, namespace: Namespace) -> None:
+    script = "import socket,sys; s = socket.create_server(('0.0.0.0', 53)); print(flush=True); sys.stdin.read()"
+    enter = ["nsenter", f"--net=/proc/self/fd/{namespace.fd}", "/usr/bin/env", "python3", "-c", script]
+    with subprocess.Popen(enter, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[namespace.fd]) as program:
+        assert program.stdin is not None and program.stdout is not None
+        program.stdout.readline()
+        found = {each["name"]: each for each in json.loads(there("check", "--json").stdout)}
+        program.stdin.close()
+    assert found["port 53"]["status"] == "missing"
+    assert f"(process {program.pid})" in found["port 53"]["detail"]

@@ -5,8 +5,8 @@
     python native/gen_steps.py --check FILE   exit 1, with a sentence, where FILE is not what would be written
 
 The header is committed, so that the C code can be read and compiled without Python; `--check` in the build holds it
-to the table. The module is loaded by its path and not imported as `cloison.plan.steps`: it needs nothing but msgspec,
-and so does the build.
+to the table. The module is loaded by its path, as is the one that it imports, and not through the package: these two
+need nothing but msgspec, and so does the build.
 """
 
 import sys
@@ -15,7 +15,7 @@ from pathlib import Path
 from textwrap import wrap
 from types import ModuleType
 
-TABLE = Path(__file__).resolve().parent.parent / "src" / "cloison" / "plan" / "steps.py"
+PLAN = Path(__file__).resolve().parent.parent / "src" / "cloison" / "plan"
 
 # How a field lies in `struct arg_<kind>`. Every one takes 8 bytes on the machines that cloison runs on, so that the
 # decoder fills an array of 64-bit numbers and the handlers read names.
@@ -74,10 +74,17 @@ extern const struct kind_info KINDS[KIND_LIMIT];
 
 def load_table() -> ModuleType:
     """The module behind `cloison.plan.steps`, without importing the package around it."""
-    spec = spec_from_file_location("steps", TABLE)
+    load("fields")
+    return load("steps")
+
+
+def load(name: str) -> ModuleType:
+    """One module of the package `cloison.plan`, which others then find without that."""
+    name_in_full = f"cloison.plan.{name}"
+    spec = spec_from_file_location(name_in_full, PLAN / f"{name}.py")
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
-    sys.modules["steps"] = module
+    sys.modules[name_in_full] = module
     spec.loader.exec_module(module)
     return module
 

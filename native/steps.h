@@ -98,6 +98,10 @@ enum kind {
 	KIND_RUN = 81,
 	KIND_TERMINATE = 82,
 	KIND_WRITE_FILE = 83,
+	KIND_UMOUNT = 84,
+	KIND_NETLINK_IN = 85,
+	KIND_RENAME_LINK = 86,
+	KIND_UNDO_LATER = 87,
 	KIND_LIMIT
 };
 
@@ -697,8 +701,9 @@ int do_monitor(const struct arg_monitor *, struct state *);
  * `what` says in words what they do. The socket is of the network namespace
  * `ns`, or of whoever sends. Where `fd` is a slot, its descriptor is put into
  * the messages at byte `at` (IFLA_NET_NS_FD). An answer of the errno `ignore`
- * is none; for `patience_ms` a missing interface (ENODEV) is waited for. The
- * value of a failure is the index of the message that was refused. */
+ * is none (MISSING: of any that says that something is not there); for
+ * `patience_ms` a missing interface (ENODEV) is waited for. The value of a
+ * failure is the index of the message that was refused. */
 struct arg_netlink {
 	const char *what;
 	int64_t ns;
@@ -743,6 +748,49 @@ struct arg_write_file {
 _Static_assert(sizeof(struct arg_write_file) == 8 * 3,
 	       "write_file");
 int do_write_file(const struct arg_write_file *, struct state *);
+
+/* Take a mount away, and the file that it was on; neither need be there. */
+struct arg_umount {
+	const char *path;
+};
+_Static_assert(sizeof(struct arg_umount) == 8 * 1,
+	       "umount");
+int do_umount(const struct arg_umount *, struct state *);
+
+/* As `netlink`, in the network namespace that is mounted at `path`; without
+ * one there is nothing to do. The descriptor of the sender's own namespace is
+ * put at byte `at` of the messages, unless that is -1. */
+struct arg_netlink_in {
+	const char *what;
+	const char *path;
+	int64_t at;
+	const struct blob *messages;
+	int64_t ignore;
+};
+_Static_assert(sizeof(struct arg_netlink_in) == 8 * 5,
+	       "netlink_in");
+int do_netlink_in(const struct arg_netlink_in *, struct state *);
+
+/* Give an interface another name, `name` being any that it has; for
+ * `patience_ms` a missing one is waited for. One that does not come is no
+ * error: it may have been pulled out. */
+struct arg_rename_link {
+	const char *name;
+	const char *to;
+	int64_t patience_ms;
+};
+_Static_assert(sizeof(struct arg_rename_link) == 8 * 3,
+	       "rename_link");
+int do_rename_link(const struct arg_rename_link *, struct state *);
+
+/* Carry out the undo steps of another plan, for what was added after the
+ * start, and remove its file. None need be there. */
+struct arg_undo_later {
+	const char *path;
+};
+_Static_assert(sizeof(struct arg_undo_later) == 8 * 1,
+	       "undo_later");
+int do_undo_later(const struct arg_undo_later *, struct state *);
 
 union args {
 	uint64_t raw[ARGS_MAX];
@@ -808,6 +856,10 @@ union args {
 	struct arg_run run;
 	struct arg_terminate terminate;
 	struct arg_write_file write_file;
+	struct arg_umount umount;
+	struct arg_netlink_in netlink_in;
+	struct arg_rename_link rename_link;
+	struct arg_undo_later undo_later;
 };
 
 struct field {
@@ -1106,6 +1158,24 @@ const struct kind_info KINDS[KIND_LIMIT] = {
 		{ "mode", FIELD_OCT },
 		{ "data", FIELD_BLOB },
 	} },
+	[KIND_UMOUNT] = { "umount", 1, {
+		{ "path", FIELD_TEXT },
+	} },
+	[KIND_NETLINK_IN] = { "netlink_in", 5, {
+		{ "what", FIELD_TEXT },
+		{ "path", FIELD_TEXT },
+		{ "at", FIELD_INT },
+		{ "messages", FIELD_BLOB },
+		{ "ignore", FIELD_INT },
+	} },
+	[KIND_RENAME_LINK] = { "rename_link", 3, {
+		{ "name", FIELD_TEXT },
+		{ "to", FIELD_TEXT },
+		{ "patience_ms", FIELD_INT },
+	} },
+	[KIND_UNDO_LATER] = { "undo_later", 1, {
+		{ "path", FIELD_TEXT },
+	} },
 };
 #endif
 
@@ -1248,6 +1318,14 @@ do_step(uint32_t kind, const union args *args, struct state *st)
 		return do_terminate(&args->terminate, st);
 	case KIND_WRITE_FILE:
 		return do_write_file(&args->write_file, st);
+	case KIND_UMOUNT:
+		return do_umount(&args->umount, st);
+	case KIND_NETLINK_IN:
+		return do_netlink_in(&args->netlink_in, st);
+	case KIND_RENAME_LINK:
+		return do_rename_link(&args->rename_link, st);
+	case KIND_UNDO_LATER:
+		return do_undo_later(&args->undo_later, st);
 	}
 	__builtin_unreachable();
 }

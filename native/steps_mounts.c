@@ -194,6 +194,16 @@ do_pivot_root(const struct arg_pivot_root *arg, struct state *st)
 	return error < 0 ? error : outcome(chdir("/"));
 }
 
+/* umount2(2): EINVAL where nothing is mounted. */
+int
+do_umount(const struct arg_umount *arg, UNUSED struct state *st)
+{
+	if (sys_umount2(arg->path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 &&
+	    errno != EINVAL && errno != ENOENT)
+		return -errno;
+	return unlink(arg->path) < 0 && errno != ENOENT ? -errno : 0;
+}
+
 int
 do_root_propagation(const struct arg_root_propagation *arg,
 		    UNUSED struct state *st)

@@ -1,4 +1,4 @@
-/* The step that makes networks: rtnetlink(7).
+/* The steps that make networks: rtnetlink(7).
  *
  * The messages come as bytes from the plan. The kernel carries out a batch in
  * turn, within send(2), also what follows a refused message, and has answered
@@ -8,13 +8,16 @@
 #include "launcher.h"
 
 #include <linux/netlink.h>
+#include <net/if.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
 
 #define RETRY_MS 1
+#define IGNORE_MISSING -1	/* MISSING in plan/steps.py */
 
 /* Without NETLINK_CAP_ACK (Linux 4.3) the refused message comes back whole. */
 static int
@@ -49,6 +52,16 @@ open_in(int netns)
 	return fd;
 }
 
+/* What is sent, and how refusals are taken. */
+struct talk {
+	const struct blob *messages;
+	int64_t at;		/* where in them `fd` goes, or -1 for no fd */
+	int fd;
+	int64_t ignore;
+	int64_t patience_ms;
+	int count;
+};
+
 /* How many messages there are, or -EINVAL where a length cannot be. */
 static int
 count(const struct blob *messages)
@@ -69,26 +82,27 @@ count(const struct blob *messages)
 	return found;
 }
 
-/* Send all of it, with `fd` in its place. */
+/* Send all of it, with the descriptor in its place. */
 static int
-send_batch(int to, const struct arg_netlink *arg, int fd)
+send_batch(int to, const struct talk *talk)
 {
-	const struct blob *batch = arg->messages;
-	unsigned char *bytes = (unsigned char *)(uintptr_t)batch->bytes;
+	size_t size = talk->messages->size, at = (size_t)talk->at;
+	unsigned char *bytes = (unsigned char *)(uintptr_t)
+			       talk->messages->bytes;
+	int fd = talk->fd;
 	struct iovec parts[] = {
-		{ .iov_base = bytes, .iov_len = batch->size },
+		{ .iov_base = bytes, .iov_len = size },
 		{ .iov_base = &fd, .iov_len = sizeof fd },
 		{ .iov_base = bytes },
 	};
 	struct msghdr packet = { .msg_iov = parts, .msg_iovlen = 1 };
 
-	if (fd >= 0) {
-		if (arg->at < 0 || batch->size < sizeof fd ||
-		    arg->at > batch->size - (int64_t)sizeof fd)
+	if (talk->at >= 0) {
+		if (size < sizeof fd || at > size - sizeof fd)
 			return -EINVAL;
-		parts[0].iov_len = (size_t)arg->at;
-		parts[2].iov_base = bytes + arg->at + sizeof fd;
-		parts[2].iov_len = batch->size - (size_t)arg->at - sizeof fd;
+		parts[0].iov_len = at;
+		parts[2].iov_base = bytes + at + sizeof fd;
+		parts[2].iov_len = size - at - sizeof fd;
 		packet.msg_iovlen = 3;
 	}
 	return outcome(sendmsg(to, &packet, 0));
@@ -114,17 +128,28 @@ hear(int from, int *verdict)
 	return 0;
 }
 
+/* The kernel's words for "not there": of an interface, of a proxy or a queue,
+ * of a route, of an address. */
+static bool
+is_ignored(int verdict, int64_t ignore)
+{
+	if (ignore != IGNORE_MISSING)
+		return -verdict == ignore;
+	return verdict == -ENODEV || verdict == -ENOENT ||
+	       verdict == -ESRCH || verdict == -EADDRNOTAVAIL;
+}
+
 /* All answers are heard; the first refusal that is not ignored counts. */
 static int
-hear_all(int from, int messages, int64_t ignore, int *refused)
+hear_all(int from, const struct talk *talk, int64_t ignore, int *refused)
 {
 	int error, verdict, first = 0;
 
-	for (int i = 0; i < messages; i++) {
+	for (int i = 0; i < talk->count; i++) {
 		error = hear(from, &verdict);
 		if (error < 0)
 			return error;
-		if (verdict == 0 || -verdict == ignore || first < 0)
+		if (verdict == 0 || first < 0 || is_ignored(verdict, ignore))
 			continue;
 		first = verdict;
 		*refused = i;
@@ -132,31 +157,106 @@ hear_all(int from, int messages, int64_t ignore, int *refused)
 	return first;
 }
 
+static void
+pause_a_moment(void)
+{
+	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000 };
+
+	nanosleep(&pause, NULL);
+}
+
+/* Closes `to`, which may be an error. */
+static int
+converse(int to, const struct talk *talk, int *refused)
+{
+	int64_t left_ms = talk->patience_ms;
+	int error = to;
+
+	for (; to >= 0; left_ms -= RETRY_MS) {
+		error = send_batch(to, talk);
+		if (error >= 0)
+			error = hear_all(to, talk, left_ms > 0 ? 0
+					 : talk->ignore, refused);
+		if (error != -ENODEV || left_ms <= 0)
+			break;
+		pause_a_moment();
+	}
+	if (to >= 0)
+		close(to);
+	return error;
+}
+
 int
 do_netlink(const struct arg_netlink *arg, struct state *st)
 {
-	const struct timespec pause = { .tv_nsec = RETRY_MS * 1000000 };
-	int64_t patience_ms = arg->patience_ms;
-	int netns = slot_fd(st, arg->ns), fd = slot_fd(st, arg->fd);
-	int messages = count(arg->messages);
-	int to, error;
+	struct talk talk = {
+		.messages = arg->messages,
+		.at = arg->fd >= 0 ? arg->at : -1,
+		.fd = slot_fd(st, arg->fd),
+		.ignore = arg->ignore,
+		.patience_ms = arg->patience_ms,
+		.count = count(arg->messages),
+	};
+	int netns = slot_fd(st, arg->ns);
 
-	if (messages < 0)
-		return messages;
-	if ((netns < 0 && arg->ns >= 0) || (fd < 0 && arg->fd >= 0))
+	if (talk.count < 0 || (arg->fd >= 0 && arg->at < 0))
+		return -EINVAL;
+	if ((arg->ns >= 0 && netns < 0) || (arg->fd >= 0 && talk.fd < 0))
 		return -EBADF;
-	to = netns < 0 ? open_here() : open_in(netns);
-	if (to < 0)
-		return to;
-	for (;; patience_ms -= RETRY_MS) {
-		error = send_batch(to, arg, fd);
-		if (error >= 0)
-			error = hear_all(to, messages, patience_ms > 0 ? 0
-					 : arg->ignore, &st->value);
-		if (error != -ENODEV || patience_ms <= 0)
-			break;
-		nanosleep(&pause, NULL);
-	}
-	close(to);
+	return converse(arg->ns < 0 ? open_here() : open_in(netns), &talk,
+			&st->value);
+}
+
+/* By a file and not by a slot, since the undo steps have none. A file on which
+ * no namespace is mounted any more is what setns(2) calls EINVAL. */
+int
+do_netlink_in(const struct arg_netlink_in *arg, struct state *st)
+{
+	struct talk talk = {
+		.messages = arg->messages,
+		.at = arg->at,
+		.ignore = arg->ignore,
+		.count = count(arg->messages),
+	};
+	int to, netns, error;
+
+	if (talk.count < 0)
+		return -EINVAL;
+	netns = sys_open(arg->path, O_RDONLY);
+	if (netns < 0)
+		return netns == -ENOENT ? 0 : netns;
+	to = open_in(netns);
+	close(netns);
+	if (to == -EINVAL)
+		return 0;
+	talk.fd = sys_open("/proc/self/ns/net", O_RDONLY);
+	error = talk.fd < 0 ? talk.fd : converse(to, &talk, &st->value);
+	if (talk.fd >= 0)
+		close(talk.fd);
 	return error;
+}
+
+/* netdevice(7), because rtnetlink renames by the index alone, and nobody knows
+ * which one an interface has after it has come back from a namespace. */
+int
+do_rename_link(const struct arg_rename_link *arg, UNUSED struct state *st)
+{
+	int64_t left_ms = arg->patience_ms;
+	struct ifreq request = { 0 };
+	int error, fd;
+
+	if (JOIN(request.ifr_name, arg->name) < 0 ||
+	    JOIN(request.ifr_newname, arg->to) < 0)
+		return -ENAMETOOLONG;
+	fd = outcome(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	for (;; left_ms -= RETRY_MS) {
+		error = outcome(ioctl(fd, SIOCSIFNAME, &request));
+		if (error != -ENODEV || left_ms <= 0)
+			break;
+		pause_a_moment();
+	}
+	close(fd);
+	return error == -ENODEV ? 0 : error;
 }

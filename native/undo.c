@@ -9,8 +9,8 @@
 
 #include "launcher.h"
 
-unsigned
-undo_run(struct plan *plan, bool final)
+static unsigned
+run_those(struct plan *plan, bool final, bool quiet)
 {
 	struct state none = { .plan = plan, .baton = -1, .pidfd = -1 };
 	const struct step *step;
@@ -21,18 +21,53 @@ undo_run(struct plan *plan, bool final)
 		step = &plan->undo[i];
 		if (((step->flags & STEP_FINAL) != 0) != final)
 			continue;
-		hook_before_undo(i);
+		if (!quiet)
+			hook_before_undo(i);
 		none.value = 0;
 		error = do_step(step->kind, &step->args, &none);
 		if (error >= 0)
 			continue;
-		report(REPORT_UNDO_FAILED, HOST, i, -error, none.value);
+		if (!quiet)	/* its number would be another plan's */
+			report(REPORT_UNDO_FAILED, HOST, i, -error, none.value);
 		if ((step->flags & STEP_OPTIONAL) == 0)
 			failed++;
 		if (final)
 			break;
 	}
 	return failed;
+}
+
+unsigned
+undo_run(struct plan *plan, bool final)
+{
+	return run_those(plan, final, false);
+}
+
+/* What has come to a running instance stands in a plan of its own, written
+ * before it came. The file goes when all of it is taken back. */
+int
+do_undo_later(const struct arg_undo_later *arg, UNUSED struct state *st)
+{
+	static bool busy;	/* one that names itself has no end */
+	int fd = sys_open(arg->path, O_RDONLY);
+	struct plan plan;
+	unsigned failed;
+	size_t bad;
+	int error;
+
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	error = busy ? -ELOOP : plan_load(fd, &plan, &bad);
+	close(fd);
+	if (error < 0)
+		return error;
+	busy = true;
+	failed = run_those(&plan, false, true);
+	busy = false;
+	plan_unload(&plan);
+	if (failed > 0)
+		return -EBUSY;
+	return unlink(arg->path) < 0 && errno != ENOENT ? -errno : 0;
 }
 
 /* Only what kills: init is waited for next, and does not end before everybody

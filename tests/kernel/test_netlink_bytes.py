@@ -58,6 +58,7 @@ SAME = [
     ),
     ("bridge vlan add dev br0 vid 5 self", netlink.add_port_vlan(4, 5, is_bridge=True)),
     ("bridge vlan del dev p0 vid 5", netlink.delete_port_vlan(2, 5)),
+    ("bridge vlan del dev p0 vid 1-4094", netlink.delete_port_vlan(2, 1, last=4094)),
     ("ip link add v0 type veth peer name v1", netlink.add_veth(Link(name="v0"), Link(name="v1"))),
     ("ip link add br1 type bridge", netlink.add_bridge(Link(name="br1"))),
     ("ip link property add dev p0 altname other", netlink.add_altname(2, "other")),

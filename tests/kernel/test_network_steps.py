@@ -14,9 +14,28 @@ import pytest
 
 from cloison.base.errors import CloisonError
 from cloison.kernel import netlink
+from cloison.kernel.abi import OPEN_TREE_CLONE
 from cloison.kernel.netlink import NETNS_LATER, Batch, Link
+from cloison.plan.codec import encode
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import NO_SLOT, Netlink, Run, Step, Terminate, Where, WriteFile
+from cloison.plan.steps import (
+    MISSING,
+    NO_SLOT,
+    Create,
+    MoveMount,
+    Netlink,
+    NetlinkIn,
+    OpenTree,
+    RenameLink,
+    Run,
+    Step,
+    Terminate,
+    Umount,
+    UndoLater,
+    Unlink,
+    Where,
+    WriteFile,
+)
 from cloison.runtime import host_steps
 from tests.kernel.namespaces import Namespace, new_namespace
 from tests.patience import patient
@@ -138,6 +157,115 @@ def test_a_place_outside_the_messages_is_refused(here: Namespace, at: int) -> No
     batch = netlink.batch(netlink.set_link("lo", is_up=True))
     step = Netlink("try it", 0, 0, at, batch.data, 0, 0)
     assert refused(step, inherited=(here.fd,)).facts["errno"] == "EINVAL"
+
+
+def test_what_is_deleted_may_be_missing(here: Namespace) -> None:
+    route = netlink.Route(to="10.9.0.0/16", device=1)
+    gone = netlink.batch(
+        netlink.delete_link("nobody"),
+        netlink.delete_proxy(1, "10.0.0.1"),
+        netlink.delete_route(route),
+        netlink.delete_address(1, "10.0.0.1/8"),
+        netlink.delete_qdisc(1),
+    )
+    run(send(gone, ignore=MISSING), inherited=(here.fd,))
+    taken = netlink.batch(netlink.add_bridge(Link(name="lo")))
+    assert refused(send(taken, ignore=MISSING), inherited=(here.fd,)).facts["errno"] == "EEXIST"
+
+
+# --- by a mounted namespace ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(here: Namespace, tmp_path: Path) -> Iterator[str]:
+    """A file at which the namespace `here` is mounted."""
+    path = f"{tmp_path}/net"
+    run(OpenTree(1, 0, "", OPEN_TREE_CLONE), MoveMount(1, NO_SLOT, path, Create.FILE), inherited=(here.fd,))
+    yield path
+    run(Umount(path))
+    assert not os.path.exists(path)
+
+
+def test_a_batch_is_carried_out_in_a_mounted_namespace(here: Namespace, held: str) -> None:
+    batch = netlink.batch(netlink.add_bridge(Link(name="b0")))
+    run(NetlinkIn("try it", held, -1, batch.data, 0))
+    assert "b0" in here.names()
+
+
+def test_an_interface_is_fetched_from_a_mounted_namespace(here: Namespace, held: str) -> None:
+    name = f"clt{os.getpid()}"
+    here.run("ip", "link", "add", "x0", "index", "70", "type", "veth", "peer", "x1")
+    batch = netlink.batch(netlink.set_link(70, name=name, netns=NETNS_LATER))
+    run(NetlinkIn("try it", held, batch.netns_at, batch.data, 0))
+    assert here.names() == {"lo", "x1"}
+    subprocess.run(["ip", "link", "del", name], check=True)
+
+
+@pytest.mark.parametrize("content", [None, ""], ids=["no file", "nothing mounted"])
+def test_a_namespace_that_is_gone_needs_nothing(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "net").write_text(content)
+    run(NetlinkIn("try it", f"{tmp_path}/net", -1, netlink.batch(netlink.delete_link("lo")).data, 0))
+    run(Umount(f"{tmp_path}/net"), Umount(f"{tmp_path}/net"))
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_refusal_there_is_told(held: str) -> None:
+    batch = netlink.batch(netlink.delete_link("nobody"))
+    assert refused(NetlinkIn("try it", held, -1, batch.data, 0)).facts["errno"] == "ENODEV"
+    run(NetlinkIn("try it", held, -1, batch.data, MISSING))
+
+
+# --- rename_link -----------------------------------------------------------------------------------------
+
+
+def test_an_interface_is_renamed_by_another_name_of_it() -> None:
+    first, alt, last = (f"{word}{os.getpid()}" for word in ("clf", "cla", "cll"))
+    subprocess.run(["ip", "link", "add", first, "type", "bridge"], check=True)
+    subprocess.run(["ip", "link", "property", "add", "dev", first, "altname", alt], check=True)
+    try:
+        run(RenameLink(alt, last, 0), RenameLink(alt, last, 0))
+        subprocess.run(["ip", "link", "show", "dev", last], check=True, capture_output=True)
+    finally:
+        subprocess.run(["ip", "link", "del", alt], check=True)
+
+
+def test_an_interface_that_does_not_come_back_is_no_error() -> None:
+    began = time.monotonic()
+    run(RenameLink("cl-nobody-0", "eth9", 50))
+    assert time.monotonic() - began >= 0.05
+
+
+# --- undo_later ------------------------------------------------------------------------------------------
+
+
+def later(path: Path, *undo: Step) -> str:
+    path.write_bytes(encode(Plan("later", (Action(UndoLater(str(path)), Where.HOST, undo=undo),))))
+    return str(path)
+
+
+def test_the_undo_steps_of_another_plan_are_run_once(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = later(tmp_path / "later", Unlink(f"{tmp_path}/file"), WriteFile(f"{tmp_path}/done", 0o600, b""))
+    run(UndoLater(path), UndoLater(path))
+    assert os.listdir(tmp_path) == ["done"]
+
+
+def test_one_that_could_not_be_taken_back_stays_for_the_next_try(tmp_path: Path) -> None:
+    path = later(tmp_path / "later", Unlink(str(tmp_path)), WriteFile(f"{tmp_path}/done", 0o600, b""))
+    assert refused(UndoLater(path)).facts["errno"] == "EBUSY"
+    assert sorted(os.listdir(tmp_path)) == ["done", "later"]
+
+
+def test_one_that_names_itself_comes_to_an_end(tmp_path: Path) -> None:
+    path = tmp_path / "later"
+    assert refused(UndoLater(later(path, UndoLater(str(path))))).facts["errno"] == "EBUSY"
+
+
+def test_what_is_no_plan_is_refused_and_kept(tmp_path: Path) -> None:
+    (tmp_path / "later").write_text("no plan")
+    assert refused(UndoLater(f"{tmp_path}/later")).facts["errno"] == "EINVAL"
+    assert (tmp_path / "later").exists()
 
 
 # --- run -------------------------------------------------------------------------------------------------

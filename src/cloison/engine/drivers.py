@@ -24,7 +24,7 @@ from cloison.spec.driver import (
     Usage,
     Watch,
 )
-from cloison.spec.network import InterfaceState
+from cloison.spec.network import Interface, InterfaceState
 
 if TYPE_CHECKING:
     from cloison.spec.finding import Finding
@@ -95,7 +95,14 @@ class Hosting(Protocol):
     def places(self) -> tuple[CgroupPlace, ...]: ...
 
 
-class Driver(Lifecycle, Exec, Console, Freeze, Stats, Hosting, Protocol):
+class Nics(Protocol):
+    """Plug interfaces in and out of a running instance."""
+
+    def attach_interface(self, instance_id: str, name: str, interface: Interface) -> None: ...
+    def detach_interface(self, instance_id: str, name: str, interface: Interface) -> None: ...
+
+
+class Driver(Lifecycle, Exec, Console, Freeze, Stats, Hosting, Nics, Protocol):
     """All of them: what a container has."""
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+from collections.abc import Iterator
 
 
 def comm(pid: int) -> str:
@@ -66,3 +67,13 @@ def network(pid: int, beside: int) -> str | None:
             return file.readall().decode(errors="replace")
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
+
+
+@contextlib.contextmanager
+def network_of(pid: int) -> Iterator[int]:
+    """A descriptor of a process's network namespace, for as long as the context lasts. Raises FileNotFoundError."""
+    fd = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)

@@ -4,7 +4,11 @@
 instance's own files; nothing in `plan` looks anything up.
 """
 
+from binascii import crc32
+
 import msgspec
+
+_OWN_INDEXES = 1 << 30  # of interfaces: above all that the kernel gives out by itself
 
 
 class OverlayRoot(msgspec.Struct, frozen=True):
@@ -68,3 +72,27 @@ class HostLimits(msgspec.Struct, frozen=True):
 
     capabilities: int
     parameters: tuple[str, ...] = ()
+
+
+class NetworkPlace(msgspec.Struct, frozen=True):
+    """Where an instance's networks find what is theirs: its run directory, and nft(8), which only rules need."""
+
+    run_dir: str
+    nft: str = ""
+
+    def hold(self, number: int) -> str:
+        """The file at which the instance's network namespace is mounted on behalf of an interface."""
+        return f"{self.run_dir}/net{number}"
+
+    @property
+    def later(self) -> str:
+        """The plan whose undo steps are those of the interfaces that came after the start."""
+        return f"{self.run_dir}/later"
+
+    def index(self, number: int) -> int:
+        """An index that nobody else has on this host, but for one case in a thousand million."""
+        return _OWN_INDEXES | crc32(f"{self.run_dir}/{number}".encode()) & (_OWN_INDEXES - 1)
+
+    def altname(self, number: int) -> str:
+        """The name by which a lent interface is known wherever it is; at most 15 bytes, for ioctl(2)."""
+        return f"cl-{self.run_dir.rsplit('/', 1)[-1][:8]}-{number}"

@@ -13,7 +13,7 @@ from cloison.kernel.abi import (
 )
 from cloison.plan import cgroups, process, rootfs
 from cloison.plan.builder import Builder
-from cloison.plan.inputs import CgroupPlace, HostLimits, Places, RootSource
+from cloison.plan.inputs import CgroupPlace, HostLimits, NetworkPlace, Places, RootSource
 from cloison.plan.plan import Plan
 from cloison.plan.steps import (
     NO_SLOT,
@@ -40,13 +40,15 @@ from cloison.plan.steps import (
     Setresgid,
     Setresuid,
     Setsid,
+    UndoLater,
     Unlink,
     Unshare,
     WatchOom,
     Write,
     WriteChild,
 )
-from cloison.spec.oci import IdMapping, Mount, Spec
+from cloison.spec.network import Interface
+from cloison.spec.oci import IdMapping, Spec
 
 
 def compile_start(
@@ -61,12 +63,16 @@ def compile_start(
     writable: tuple[str, ...] = (),
     reboot: tuple[str, ...] = (),
     alarm: tuple[str, ...] = (),
+    interfaces: tuple[Interface, ...] = (),
+    is_loopback_up: bool = True,
+    nft: str = "",
 ) -> Plan:
     """The plan that starts `spec`, with a monitor as its keeper.
 
     `seccomp` is the compiled filter (empty: none), `writable` what stays so below a read-only path, `reboot` the
     command that the monitor becomes when the instance reboots itself, `alarm` the one that it runs when a process was
-    killed for want of memory. Raises Invalid and Unsupported."""
+    killed for want of memory. `interfaces` are for a network of its own; where they have rules, `nft` is the program
+    that takes them. Raises Invalid and Unsupported."""
     rootfs.check_mounts(spec)
     build = Builder(title)
     flags = clone_flags(spec)
@@ -80,12 +86,16 @@ def compile_start(
     binds = rootfs.take_binds(build, spec)
     socket = _listen(build, files)
     _clone(build, spec, flags, unified)
-    network = _hold_network(build, flags)
+    place = NetworkPlace(files.run_dir, nft)
+    netns = _make_network(build, flags, interfaces, place)
     if flags & CLONE_NEWUSER:
         userns = build.slot()
         build.host(OpenChildNs(userns, "user"))
         rootfs.map_layers(build, trees, userns)
-    merged = _inside(build, spec, root, trees, files, places, binds, host.parameters)
+    merged = _inside(build, spec, root, trees, files, places, host.parameters)
+    if _asks_for(spec, "network"):
+        _take_up(build, interfaces, place, is_loopback_up=is_loopback_up)
+    rootfs.attach_mounts(build, spec, merged, places, binds, host.parameters)
     console, peer, slave = _console(build, spec, merged)
     rootfs.protect(build, spec, merged, writable)
     build.chapter("change the root directory for good")
@@ -95,17 +105,10 @@ def compile_start(
     build.inside(Setsid())
     if slave != NO_SLOT:
         process.take_terminal(build, slave)
-    process.become(
-        build,
-        spec.process,
-        seccomp=seccomp,
-        host_capabilities=host.capabilities,
-        env=spec.process.env,
-        end_with_parent=True,
-    )
+    _become(build, spec, host, seccomp)
     build.chapter("stay as its monitor")
     kept = (socket, console, peer, files.log, files.log_size_bytes, files.record, reboot)
-    build.host(Monitor(*kept, bell, alarm, network, cgroups.sampled(places)))
+    build.host(Monitor(*kept, bell, alarm, netns, cgroups.sampled(places)))
     # The socket stays to the end: without one, what is ending would look as if it were starting.
     return build.plan(epilogue=(Unlink(files.socket), Unlink(files.journal), Rmdir(files.run_dir)))
 
@@ -155,13 +158,17 @@ def _watch_oom(build: Builder, places: tuple[CgroupPlace, ...]) -> int:
     return bell
 
 
-def _hold_network(build: Builder, flags: int) -> int:
-    """A slot with a network of its own, whose interfaces are still to be asked for their counters at the end."""
+def _make_network(build: Builder, flags: int, interfaces: tuple[Interface, ...], place: NetworkPlace) -> int:
+    """A slot with a network of its own, whose interfaces are also to be asked for their counters at the end."""
     if not flags & CLONE_NEWNET:
         return NO_SLOT
-    network = build.slot()
-    build.host(OpenChildNs(network, "net"))
-    return network
+    netns = build.slot()
+    build.host(OpenChildNs(netns, "net"), undo=(UndoLater(place.later),))
+    if interfaces:
+        from cloison.plan import network  # as below: who has none need not know how they are made
+
+        network.attach(build, interfaces, netns, place)
+    return netns
 
 
 def _clone(build: Builder, spec: Spec, flags: int, unified: int) -> None:
@@ -190,10 +197,9 @@ def _inside(
     trees: rootfs.Trees,
     files: Places,
     places: tuple[CgroupPlace, ...],
-    binds: dict[Mount, int],
     parameters: tuple[str, ...],
 ) -> int:
-    """From the first step of the new process to its last mount; gives the slot of the root."""
+    """From the first step of the new process to its root file system; gives the slot of that."""
     build.chapter("the new process ends with its launcher, and nobody looks into it")
     build.inside(Pdeathsig(process.SIGKILL))
     build.inside(SetDumpable(0))
@@ -213,12 +219,18 @@ def _inside(
         build.inside(Setresgid(0))
         build.inside(Setresuid(0))
         build.inside(Pdeathsig(process.SIGKILL))
-    merged = rootfs.assemble(build, root, trees, merged_later)
-    if _asks_for(spec, "network"):
+    return rootfs.assemble(build, root, trees, merged_later)
+
+
+def _take_up(build: Builder, interfaces: tuple[Interface, ...], place: NetworkPlace, *, is_loopback_up: bool) -> None:
+    if interfaces:
+        from cloison.plan import network
+
+        build.chapter("the network, seen from inside")
+        network.take_up(build, interfaces, place, is_loopback_up=is_loopback_up)
+    elif is_loopback_up:
         build.chapter("the loopback interface")
         build.inside(LinkUp("lo"))
-    rootfs.attach_mounts(build, spec, merged, places, binds, parameters)
-    return merged
 
 
 def _console(build: Builder, spec: Spec, root: int) -> tuple[int, int, int]:
@@ -243,3 +255,14 @@ def _name(build: Builder, spec: Spec) -> None:
         build.inside(Sethostname(spec.hostname))
     if spec.domainname:
         build.inside(Setdomainname(spec.domainname))
+
+
+def _become(build: Builder, spec: Spec, host: HostLimits, seccomp: bytes) -> None:
+    process.become(
+        build,
+        spec.process,
+        seccomp=seccomp,
+        host_capabilities=host.capabilities,
+        env=spec.process.env,
+        end_with_parent=True,
+    )

@@ -4,42 +4,23 @@ Everything that cloison does to the kernel is a list of these values. A class he
 name in `native/`, and nothing else: `native/gen_steps.py` turns this table into `native/steps.h`, and the
 wire format (`plan.codec`), the launcher's decoder and `--print` on both sides all follow from it.
 
-A field's annotation is its type on the wire:
-
-    Int, Hex, Oct   a signed 64-bit number, and how people read it
-    Slot            the number of an open descriptor in the launcher's table; -1 is "none" (or AT_FDCWD)
-    Out             the slot that this step fills
-    Text            bytes without NUL (a path is text: surrogateescape keeps odd ones)
-    Texts           a list of Text
-    Blob            any bytes
+What a field's annotation says of it on the wire is in `plan.fields`.
 
 `number` is public, like an on-disk format: a journal written by one version is undone by the next. It is
 never changed and never reused.
 """
 
-from enum import IntEnum
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import msgspec
 
-Int = Annotated[int, "int"]
-Hex = Annotated[int, "hex"]
-Oct = Annotated[int, "oct"]
-Slot = Annotated[int, "slot"]
-Out = Annotated[int, "out"]
-Text = Annotated[str, "text"]
-Texts = Annotated[tuple[str, ...], "texts"]
-Blob = Annotated[bytes, "blob"]
-
-NO_SLOT = -1
-MAX_SLOTS = 64  # the launcher's table; a plan that needs more is refused when it is encoded
-
-
-class Where(IntEnum):
-    """Who carries a step out."""
-
-    HOST = 0  # the launcher: before the clone, or beside the new process after it
-    INSIDE = 1  # the new process, before it becomes the payload
+# Some of it is also for those who write steps down.
+from cloison.plan.fields import MAX_SLOTS as MAX_SLOTS
+from cloison.plan.fields import MISSING as MISSING
+from cloison.plan.fields import NO_SLOT as NO_SLOT
+from cloison.plan.fields import Blob, Hex, Int, Oct, Out, Slot, Text, Texts
+from cloison.plan.fields import Create as Create
+from cloison.plan.fields import Where as Where
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -48,14 +29,6 @@ class Step(msgspec.Struct, frozen=True):
     kind: ClassVar[str]  # the field's own name for it: the system call, or the file
     number: ClassVar[int]
     source: ClassVar[str]  # the page that documents it
-
-
-class Create(IntEnum):
-    """What `move_mount` makes where its target does not exist."""
-
-    NOTHING = 0
-    DIRECTORY = 1
-    FILE = 2
 
 
 # --- files and directories -------------------------------------------------------------------------------
@@ -563,8 +536,9 @@ class Netlink(Step, frozen=True):
     """Send a batch of rtnetlink messages, and hear that each was carried out; `what` says in words what they do.
 
     The socket is of the network namespace `ns`, or of whoever sends. Where `fd` is a slot, its descriptor is put into
-    the messages at byte `at` (IFLA_NET_NS_FD). An answer of the errno `ignore` is none; for `patience_ms` a missing
-    interface (ENODEV) is waited for. The value of a failure is the index of the message that was refused."""
+    the messages at byte `at` (IFLA_NET_NS_FD). An answer of the errno `ignore` is none (MISSING: of any that says that
+    something is not there); for `patience_ms` a missing interface (ENODEV) is waited for. The value of a failure is
+    the index of the message that was refused."""
 
     kind, number, source = "netlink", 80, "rtnetlink(7)"
     what: Text
@@ -601,6 +575,46 @@ class WriteFile(Step, frozen=True):
     path: Text
     mode: Oct
     data: Blob
+
+
+class Umount(Step, frozen=True):
+    """Take a mount away, and the file that it was on; neither need be there."""
+
+    kind, number, source = "umount", 84, "umount2(2), unlink(2)"
+    path: Text
+
+
+class NetlinkIn(Step, frozen=True):
+    """As `netlink`, in the network namespace that is mounted at `path`; without one there is nothing to do.
+
+    The descriptor of the sender's own namespace is put at byte `at` of the messages, unless that is -1."""
+
+    kind, number, source = "netlink_in", 85, "rtnetlink(7), setns(2)"
+    what: Text
+    path: Text
+    at: Int
+    messages: Blob
+    ignore: Int
+
+
+class RenameLink(Step, frozen=True):
+    """Give an interface another name, `name` being any that it has; for `patience_ms` a missing one is waited for.
+
+    One that does not come is no error: it may have been pulled out."""
+
+    kind, number, source = "rename_link", 86, "netdevice(7), SIOCSIFNAME"
+    name: Text
+    to: Text
+    patience_ms: Int
+
+
+class UndoLater(Step, frozen=True):
+    """Carry out the undo steps of another plan, for what was added after the start, and remove its file.
+
+    None need be there."""
+
+    kind, number, source = "undo_later", 87, "open(2)"
+    path: Text
 
 
 # --- the ends --------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ from cloison.spec.driver import (
     Usage,
     Watch,
 )
-from cloison.spec.network import InterfaceState
+from cloison.spec.network import Interface, InterfaceState
 from cloison.spec.oci import Spec
 
 if TYPE_CHECKING:
@@ -93,6 +93,11 @@ class ContainerDriver:
 
             places = limits.with_weight_files(places, linux.resources)
             able = limits.with_parameters(able, request.spec)
+        nft = ""
+        if request.interfaces:
+            from cloison.runtime import nics
+
+            nft = nics.nft(request.interfaces)
         return compile_start(
             f"start {request.name}",
             request.spec,
@@ -106,6 +111,9 @@ class ContainerDriver:
             writable=request.writable,
             reboot=request.reboot,
             alarm=request.alarm,
+            interfaces=request.interfaces,
+            is_loopback_up=request.is_loopback_up,
+            nft=nft,
         )
 
     def start(self, instance_id: str, request: StartRequest, watch: Watch | None = None) -> int:
@@ -492,6 +500,23 @@ class ContainerDriver:
                 yield Kept(status.pid, status.monitor_pid, pidfd)
             finally:
                 os.close(pidfd)
+
+    def attach_interface(self, instance_id: str, name: str, interface: Interface) -> None:
+        """Give a running instance one more interface, or leave it as it was.
+
+        The caller holds `command`. Raises WrongState and the errors of `failures`."""
+        from cloison.runtime import nics
+
+        with self._kept(instance_id) as kept:
+            nics.attach(self.rundir(instance_id), name, interface, kept)
+
+    def detach_interface(self, instance_id: str, name: str, interface: Interface) -> None:
+        """Take an interface from a running instance; `interface` is as it was when it came.
+
+        The caller holds `command`. Raises the errors of `failures`; then it can be tried again."""
+        from cloison.runtime import nics
+
+        nics.detach(self.rundir(instance_id), name, interface)
 
     def check_limits(self, instance_id: str, wanted: LiveLimits) -> None:
         """Raise Unsupported or Invalid for a limit that this host cannot express. The instance is not touched."""

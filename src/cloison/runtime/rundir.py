@@ -2,6 +2,8 @@
 
     <run>/<id>/journal        the plan that started it, encoded; locked by its monitor as long as that lives
     <run>/<id>/monitor.sock   the monitor's socket
+    <run>/<id>/later          how to take back the interfaces that came after the start (runtime.nics)
+    <run>/<id>/net<number>    its network namespace, mounted for an interface that cannot be taken back otherwise
     <run>/locks/<id>          held by the command that is changing the instance
 
 Who wants to know whether an instance runs asks for the journal:
@@ -46,6 +48,7 @@ class RunDir:
         self.path = f"{base}/{instance_id}"
         self.journal = f"{self.path}/{JOURNAL}"
         self.socket = f"{self.path}/{SOCKET}"
+        self.scratch = f"{base}/locks/{instance_id}.new"  # of `command`, for what is to be renamed into the directory
 
     def keeper(self) -> Keeper:
         """Whether the instance is kept, was kept, or neither. Takes no lock."""
@@ -118,8 +121,9 @@ class RunDir:
 
     def forget(self) -> None:
         """Remove the lock's file; only by who holds it, when the instance is deleted."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._lock_path())
+        for path in (self.scratch, self._lock_path()):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
 
     def _lock_path(self) -> str:
         return f"{self._base}/locks/{self._id}"

@@ -9,6 +9,7 @@ from cloison.plan.inputs import CgroupPlace, HostLimits, OverlayRoot, Places
 from cloison.plan.plan import Plan
 from cloison.plan.start import compile_start
 from cloison.spec.config import Config, assign_all
+from cloison.spec.network import Interface
 
 ALL = HostLimits(capability_mask(CAPABILITIES))
 FILES = Places(
@@ -112,7 +113,13 @@ def record(*settings: str, command: tuple[str, ...] = ("/sbin/init",), image: st
     )
 
 
-def start_plan(*settings: str, places: tuple[CgroupPlace, ...] = HYBRID, image: str = "debian/12") -> Plan:
+def start_plan(
+    *settings: str,
+    places: tuple[CgroupPlace, ...] = HYBRID,
+    image: str = "debian/12",
+    interfaces: tuple[Interface, ...] = (),
+    is_loopback_up: bool = True,
+) -> Plan:
     wanted = record(*settings, image=image)
     return compile_start(
         "start web",
@@ -125,4 +132,7 @@ def start_plan(*settings: str, places: tuple[CgroupPlace, ...] = HYBRID, image: 
         writable=writable_paths(wanted.config),
         reboot=("/usr/bin/python3", "-m", "cloison", "_reboot", wanted.id),
         alarm=("/usr/bin/python3", "-m", "cloison", "_oom", wanted.id),
+        interfaces=interfaces,
+        is_loopback_up=is_loopback_up,
+        nft="/usr/sbin/nft",
     )

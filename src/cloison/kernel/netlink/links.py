@@ -39,6 +39,7 @@ _IFLA_BR_VLAN_FILTERING, _IFLA_BR_VLAN_DEFAULT_PVID = 7, 39
 _IFLA_BRPORT_MODE, IFLA_BRPORT_ISOLATED = 4, 33
 _IFLA_BRIDGE_FLAGS, _IFLA_BRIDGE_VLAN_INFO = 0, 2
 _BRIDGE_FLAGS_SELF, _VLAN_INFO_PVID, _VLAN_INFO_UNTAGGED = 2, 0x2, 0x4
+_VLAN_INFO_RANGE_BEGIN, _VLAN_INFO_RANGE_END = 0x8, 0x10
 _VETH_INFO_PEER = 1
 _IFLA_MACVLAN_MODE = 1
 _IFLA_IPVLAN_MODE, _IFLA_IPVLAN_FLAGS = 1, 2
@@ -250,9 +251,9 @@ def add_port_vlan(
     return _port_vlan(RTM_SETLINK, index, flags, vid, is_bridge=is_bridge)
 
 
-def delete_port_vlan(index: int, vid: int, *, is_bridge: bool = False) -> Message:
-    """Take back `add_port_vlan`."""
-    return _port_vlan(RTM_DELLINK, index, 0, vid, is_bridge=is_bridge)
+def delete_port_vlan(index: int, vid: int, *, last: int = 0, is_bridge: bool = False) -> Message:
+    """Take back `add_port_vlan`; with `last` of all from `vid` to that one, whether they are there or not."""
+    return _port_vlan(RTM_DELLINK, index, 0, vid, last=last, is_bridge=is_bridge)
 
 
 def add_altname(which: int | str, name: str) -> Message:
@@ -330,13 +331,16 @@ def _altname(type_: int, which: int | str, name: str, flags: int) -> Message:
     return encoder.message(type_, flags)
 
 
-def _port_vlan(type_: int, index: int, flags: int, vid: int, *, is_bridge: bool) -> Message:
+def _port_vlan(type_: int, index: int, flags: int, vid: int, *, last: int = 0, is_bridge: bool) -> Message:
     encoder = Encoder(_ifinfomsg(index, family=AF_BRIDGE))
     put_which(encoder, index)
     with encoder.nest(IFLA_AF_SPEC):
         if is_bridge:
             encoder.u16(_IFLA_BRIDGE_FLAGS, _BRIDGE_FLAGS_SELF)
-        encoder.put(_IFLA_BRIDGE_VLAN_INFO, struct.pack("=HH", flags, _vid(vid)))
+        begins, ends = (_VLAN_INFO_RANGE_BEGIN, _VLAN_INFO_RANGE_END) if last else (0, 0)
+        encoder.put(_IFLA_BRIDGE_VLAN_INFO, struct.pack("=HH", flags | begins, _vid(vid)))
+        if last:
+            encoder.put(_IFLA_BRIDGE_VLAN_INFO, struct.pack("=HH", flags | ends, _vid(last)))
     return encoder.message(type_)
 
 

@@ -1,0 +1,98 @@
+"""Interfaces that come to a running instance, and that leave it.
+
+What takes one back is written down before it is made, where the undo steps of the instance's start will look for it:
+
+    <run>/<id>/later    a plan of which only the undo steps count, those of every interface that came after the start
+
+It is replaced as a whole, by the one command that may change the instance (`RunDir.command`), and removed with the
+instance's other files when it ends. A guest needs to be told nothing: its kernel does that.
+"""
+
+import contextlib
+import os
+from collections.abc import Iterable
+
+from cloison.base.errors import CloisonError, WrongState
+from cloison.kernel import procfs
+from cloison.kernel.process import needed
+from cloison.plan.codec import decode, encode
+from cloison.plan.inputs import NetworkPlace
+from cloison.plan.network import compile_attach, compile_detach
+from cloison.plan.plan import Action, Plan
+from cloison.plan.steps import Step, UndoLater, Where
+from cloison.runtime import host_steps
+from cloison.runtime.live_limits import Kept
+from cloison.runtime.rundir import RunDir
+from cloison.spec.network import Interface
+
+
+def nft(interfaces: Iterable[Interface]) -> str:
+    """The program that takes packet rules; empty where no interface has any. Raises Unsupported where it is missing."""
+    return needed("nft", package="nftables") if any(each.nft for each in interfaces) else ""
+
+
+def attach(rundir: RunDir, name: str, interface: Interface, kept: Kept) -> None:
+    """Give the running instance `name` one more interface; nothing is left of it where that fails.
+
+    Raises WrongState where the instance was started by a version that knew of no such thing, and the errors of
+    `failures`."""
+    place = NetworkPlace(rundir.path, nft((interface,)))
+    plan = compile_attach(f"give {name} the interface {interface.name}", interface, place)
+    _require_undo(rundir, name, place)
+    before = _later(place)
+    own = _undo(plan)
+    _write(rundir, place, (*own, *(step for step in before if step not in own)))
+    try:
+        with procfs.network_of(kept.pid) as netns:
+            host_steps.run(plan, (netns,))
+    except CloisonError:
+        _write(rundir, place, before)
+        raise
+
+
+def detach(rundir: RunDir, name: str, interface: Interface) -> None:
+    """Take an interface from the running instance `name`; `interface` is as it was when it came.
+
+    Raises the errors of `failures`; then it can be tried again."""
+    place = NetworkPlace(rundir.path, nft((interface,)))
+    before = _later(place)
+    late = _undo(compile_attach("", interface, place))
+    is_late = bool(late) and all(step in before for step in late)
+    host_steps.run(compile_detach(f"take {interface.name} from {name}", interface, place, is_late=is_late))
+    if is_late:
+        _write(rundir, place, tuple(step for step in before if step not in late))
+
+
+def _undo(plan: Plan) -> tuple[Step, ...]:
+    return tuple(step for step, _is_final in plan.undo())
+
+
+def _require_undo(rundir: RunDir, name: str, place: NetworkPlace) -> None:
+    with open(rundir.journal, "rb") as journal:
+        _steps, undo = decode(journal.read())
+    if not any(step == UndoLater(place.later) for step, _where, _flags in undo):
+        raise WrongState(
+            f"{name} cannot be given an interface while it runs: it has no network of its own, or was started by an"
+            " older version",
+            hint=f"cloison restart {name}",
+        )
+
+
+def _later(place: NetworkPlace) -> tuple[Step, ...]:
+    try:
+        with open(place.later, "rb") as file:
+            return tuple(step for step, _where, _flags in decode(file.read())[1])
+    except FileNotFoundError:
+        return ()
+
+
+def _write(rundir: RunDir, place: NetworkPlace, steps: tuple[Step, ...]) -> None:
+    if not steps:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(place.later)
+        return
+    carrier = Action(UndoLater(place.later), Where.HOST, undo=steps)
+    fd = os.open(rundir.scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(fd, "wb") as file:
+        file.write(encode(Plan("what came after the start", (carrier,))))
+    os.rename(rundir.scratch, place.later)

@@ -123,11 +123,13 @@ def _make(build: Builder, interface: Interface, netns: int, place: NetworkPlace,
             _lend(build, interface, netns, place, index)
         else:
             _make_upon(build, interface, netns, place, index)
-    if interface.nft:
-        build.host(
-            Run((place.nft, "--json", "-f", "-"), interface.nft),
-            undo=(Run((place.nft, "--json", "-f", "-"), interface.nft_undo),) if interface.nft_undo else (),
-        )
+    for number, document in enumerate(interface.nft.splitlines()):  # each is a transaction of nft
+        undo = _packet_rules(place, interface.nft_undo) if not number else ()
+        build.host(*_packet_rules(place, document), undo=undo)
+
+
+def _packet_rules(place: NetworkPlace, documents: str) -> tuple[Run, ...]:
+    return tuple(Run((place.nft, "--json", "-f", "-"), document) for document in documents.splitlines())
 
 
 def _index(interface: Interface, place: NetworkPlace, index: int) -> int:

@@ -17,6 +17,7 @@ import pytest
 import cloison
 from cloison import Engine, Instance
 from tests.integration import traces
+from tests.patience import patient
 
 BUILD = Path(__file__).resolve().parents[2] / "build"
 PAYLOAD = "/bin/payload"  # inside
@@ -176,7 +177,7 @@ def busy(instance: Instance, *verb: str) -> Iterator[None]:
 
 def eventually(holds: Callable[[], object], timeout_s: float = 20.0) -> bool:
     """Whether it holds within `timeout_s`, which is how long a busy machine may take for a moment's work."""
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + patient(timeout_s)
     while not holds():
         if time.monotonic() > deadline:
             return False

@@ -18,6 +18,7 @@ import cloison
 from cloison import Busy, CloisonError, Engine, Instance, State
 from tests.integration import traces
 from tests.integration.conftest import QUICK, init_of
+from tests.patience import patient
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(600)]
 NAMESPACES = traces.NAMESPACES
@@ -284,7 +285,7 @@ def test_python_killed_in_the_middle_of(stopped: Instance, engine: Engine, root:
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not is_so():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.005)

@@ -13,12 +13,13 @@ import cloison
 from cloison import Engine, Exists, Instance, Invalid, NotFound, State, WrongState
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, QUICK, Launch, init_of
+from tests.patience import patient
 
 pytestmark = [pytest.mark.guest, pytest.mark.needs_root]
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + patient(seconds)
     while not is_so():
         assert time.monotonic() < deadline, f"not within {seconds} s"
         time.sleep(0.01)

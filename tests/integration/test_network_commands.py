@@ -109,3 +109,30 @@ def test_a_resolver_on_every_address_is_named(there: There, namespace: Namespace
         program.stdin.close()
     assert found["port 53"]["status"] == "missing"
     assert f"(process {program.pid})" in found["port 53"]["detail"]
+
+
+def test_what_runs_follows_or_stays_as_it_was(there: There, namespace: Namespace) -> None:
+    for name in ("web", "other"):
+        fine(there("launch", "busybox", name, "--network", "cloison0"))
+    fine(there("port", "add", "other", "9090:90"))
+    fine(there("port", "add", "web", "8080:80", "8081:81"))
+    assert "8080" in namespace.run("nft", "list", "ruleset")
+    refused(there("set", "web", "ports.7070/tcp=70", "ports.9090/tcp=90"), 4, "'other'")
+    assert "7070" not in namespace.run("nft", "list", "ruleset")
+
+    fine(there("port", "remove", "web", "8080"))
+    fine(there("port", "add", "other", "8080:80"))  # and the end of web leaves it there
+    fine(there("nic", "add", "web", "eth1", "network=cloison0"))
+    assert "inet " in fine(there("exec", "web", "--", "ip", "-4", "addr", "show", "eth1"))
+    seen = json.loads(fine(there("nic", "ls", "web", "--json")))
+    assert [each["in_force"] and each["received_bytes"] is not None for each in seen] == [True, True]
+    fine(there("nic", "set", "web", "eth1", "rules=deny in tcp 4321"))
+    assert "4321" in namespace.run("nft", "list", "ruleset")
+    fine(there("nic", "remove", "web", "eth1"))
+    assert "4321" not in namespace.run("nft", "list", "ruleset")
+    assert there("exec", "web", "--", "ip", "addr", "show", "eth1").returncode != 0
+
+    fine(there("stop", "--force", "web"))
+    rules = namespace.run("nft", "list", "ruleset")
+    assert "8081" not in rules
+    assert "tcp . 8080" in rules

@@ -279,8 +279,15 @@ class Instance:
         self._check(wanted.stored, before=self._record.config)
         self._book_for_project(wanted.live or wanted.stored)
         note = "" if scope is changing.Scope.BOTH else f" --{scope}"
+        if wanted.live is not None and (wanted.live.nics, wanted.live.ports) != (
+            self._record.in_force.nics,
+            self._record.in_force.ports,
+        ):
+            from cloison.engine import live_nics
+
+            live_nics.accept(self._engine, self._record, wanted.live)
         with self._limits_changed(wanted):
-            self._save(changing.kept(self._record, wanted), "configured", " ".join(assignments) + note)
+            self._save(changing.kept(self._record, wanted), "configured", " ".join(assignments) + note, wanted.live)
         return Change(wanted.at_once, wanted.later)
 
     def configs(self) -> tuple[configuration.Config, configuration.Config | None]:
@@ -555,9 +562,15 @@ class Instance:
 
         return claims.settle(changes, before, record)
 
-    def _save(self, record: Record, what: str, detail: str) -> None:
-        with self._engine.store.transaction() as changes:
+    def _save(self, record: Record, what: str, detail: str, live: configuration.Config | None) -> None:
+        """Store the record, and have the nics of what runs be those of `live`; both or neither."""
+        with contextlib.ExitStack() as undone, self._engine.store.transaction() as changes:
             record = self._settled(changes, record)
+            present = self._record.in_force
+            if live is not None and (live.nics, live.ports) != (present.nics, present.ports):
+                from cloison.engine import live_nics
+
+                undone.enter_context(live_nics.changed(self._engine, self._record, record))
             records.save(changes, record)
             changes.record(self.id, what, detail)
         self._record = record

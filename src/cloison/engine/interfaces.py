@@ -42,16 +42,19 @@ GATEWAYS = ("169.254.1.1", "fe80::1")  # of what is routed: the host's end, whic
 _OF_VETHS = ("ingress_bps", "egress_bps", "mac_filter", "ip_filter", "rules")
 
 
-def interfaces(engine: "Engine", record: Record, *, is_dry: bool = False) -> tuple[Interface, ...]:
-    """The interfaces of `record.config`, by number; its networks are up afterwards, unless `is_dry`.
+def interfaces(
+    engine: "Engine", record: Record, *, is_dry: bool = False, before: Config | None = None
+) -> tuple[Interface, ...]:
+    """The interfaces of `record.config`, by number; its networks are up afterwards, unless `is_dry`. What the nics and
+    ports of `before` have of the host is theirs already, and not asked for again.
 
     Raises Invalid, Exists for what the host does not have or somebody else uses, and what keeps a network from coming
     up."""
-    config = record.config
+    config, before = record.config, before or Config()
     found = []
     for name, nic in config.nics.items():
         if nic.kind not in WHOLE:
-            made = _Made(engine, record, name, nic, record.claims[name], is_dry=is_dry)
+            made = _Made(engine, record, name, nic, record.claims[name], before, is_dry=is_dry)
             found.append(made.interface(dict(ports_of(config, name))))
     return _with_one_way_out(config, sorted(found, key=lambda each: each.number))
 
@@ -146,7 +149,10 @@ def _expect_unheard(text: str, target: Target) -> None:
 class _Made:
     """One nic on its way to an interface."""
 
-    def __init__(self, engine: "Engine", record: Record, name: str, nic: Nic, claim: Claim, *, is_dry: bool) -> None:
+    def __init__(
+        self, engine: "Engine", record: Record, name: str, nic: Nic, claim: Claim, before: Config, *, is_dry: bool
+    ) -> None:
+        self._before = before
         self._engine = engine
         self._record = record
         self._name = name
@@ -176,7 +182,9 @@ class _Made:
 
     def _lean(self, parent: str) -> None:
         """On an interface of the host; a nic on a network over one that is no bridge shares it, as a macvlan does."""
-        _expect_parent(self._name, self._nic, is_held=False) if self._nic.parent else None
+        if self._nic.parent:
+            held = self._before.nics.get(self._name, Nic())
+            _expect_parent(self._name, self._nic, is_held=held.parent == self._nic.parent)
         link = host.interface(parent)
         if link is None:
             return
@@ -199,7 +207,8 @@ class _Made:
         for text, target in ports.items():
             if not has_end:
                 raise Invalid(f"ports.{text}: nics.{self._name} is not behind this host", key=f"ports.{text}")
-            _expect_unheard(text, target)
+            if text not in self._before.ports:
+                _expect_unheard(text, target)
         rules = self._rules(end, ports) if has_end else None
         nft = packets.document(rules) if rules else ""
         if nft and not self._is_dry and (network is None or not network.is_own):

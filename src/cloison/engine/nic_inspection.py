@@ -32,7 +32,7 @@ def nics(engine: "Engine", record: Record, pid: int, *, with_counts: bool = True
             claims,
             is_stored=record.config.nics.get(name) == nic,
             is_in_force=True,
-            state=seen.get(claims[name].number + INDEX_BASE) if name in claims else None,
+            state=_state(seen, name, claims[name]) if name in claims else None,
         )
         for name, nic in sorted(config.nics.items())
     ]
@@ -71,6 +71,13 @@ def _nic(
         received_dropped=state.received_dropped if state else None,
         sent_dropped=state.sent_dropped if state else None,
     )
+
+
+def _state(seen: dict[int, InterfaceState], name: str, claim: Claim) -> InterfaceState | None:
+    """What is seen of a nic: under the index of its start; one that came later has another one, and is known by its MAC
+    address, or by its name where it has that of its parent."""
+    late = (each for each in seen.values() if (each.mac == claim.mac if claim.mac else each.name == name))
+    return seen.get(claim.number + INDEX_BASE) or next(late, None)
 
 
 def _is_told_inside(nic: Nic, claim: Claim | None) -> bool:

@@ -39,6 +39,7 @@ from cloison.plan.steps import (
     OpenTree,
     RenameLink,
     Run,
+    Step,
     Umount,
     Unlink,
     Write,
@@ -61,9 +62,11 @@ _EEXIST = 17
 def attach(build: Builder, interfaces: tuple[Interface, ...], netns: int, place: NetworkPlace) -> None:
     """Make the interfaces of a new instance, whose network namespace is in the slot `netns`.
 
-    They are of use once `take_up` has been carried out inside."""
+    They are of use once `take_up` has been carried out inside. What takes their packet rules back is in `place.later`,
+    since those may change while the instance runs."""
     for interface in interfaces:
         _make(build, interface, netns, place, interface.number + _FIRST_INDEX)
+        _say(build, interface, place)
 
 
 def take_up(
@@ -87,6 +90,7 @@ def compile_attach(title: str, interface: Interface, place: NetworkPlace) -> Pla
     build = Builder(title, inherited=("its network namespace",))
     index = place.index(interface.number)  # a guest may have taken the small ones
     _make(build, interface, NETNS, place, index)
+    _say(build, interface, place, undo=packet_rules(place, interface.nft_undo))
     build.chapter(f"bring {interface.name} up inside")
     for step in _batches("; ".join(_inside_words(interface)), _inside(interface, index), ns=NETNS):
         build.host(step)
@@ -97,10 +101,22 @@ def compile_detach(title: str, interface: Interface, place: NetworkPlace, *, is_
     """The plan that takes an interface away from a running instance; `is_late`: it came after the start."""
     there = Builder(title)
     _make(there, interface, NO_SLOT, place, place.index(interface.number) if is_late else interface.number + 2)
+    _say(there, interface, place, undo=packet_rules(place, interface.nft_undo))
     build = Builder(title)
     build.chapter(f"take {interface.name} away")
     for step, _is_final in there.plan().undo():
         build.host(step)
+    return build.plan()
+
+
+def compile_rules(title: str, before: Interface, after: Interface, place: NetworkPlace) -> Plan:
+    """The plan that puts the packet rules of `after` in the place of those of `before`."""
+    build = Builder(title)
+    build.chapter(f"the packet rules of {after.name}")
+    back = packet_rules(place, before.nft)
+    for number, run in enumerate(packet_rules(place, before.nft_undo)):
+        build.host(run, undo=() if number else back)
+    _say(build, after, place, undo=packet_rules(place, after.nft_undo))
     return build.plan()
 
 
@@ -123,12 +139,15 @@ def _make(build: Builder, interface: Interface, netns: int, place: NetworkPlace,
             _lend(build, interface, netns, place, index)
         else:
             _make_upon(build, interface, netns, place, index)
-    for number, document in enumerate(interface.nft.splitlines()):  # each is a transaction of nft
-        undo = _packet_rules(place, interface.nft_undo) if not number else ()
-        build.host(*_packet_rules(place, document), undo=undo)
 
 
-def _packet_rules(place: NetworkPlace, documents: str) -> tuple[Run, ...]:
+def _say(build: Builder, interface: Interface, place: NetworkPlace, *, undo: tuple[Step, ...] = ()) -> None:
+    for number, run in enumerate(packet_rules(place, interface.nft)):
+        build.host(run, undo=() if number else undo)
+
+
+def packet_rules(place: NetworkPlace, documents: str) -> tuple[Run, ...]:
+    """What has nft take documents, a line each; every one is a transaction of its own."""
     return tuple(Run((place.nft, "--json", "-f", "-"), document) for document in documents.splitlines())
 
 

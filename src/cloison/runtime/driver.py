@@ -127,6 +127,10 @@ class ContainerDriver:
         rundir = self.rundir(instance_id)
         journal = rundir.write_journal(encode(plan, verbose=watch is not None))
         try:
+            if any(each.nft for each in request.interfaces):
+                from cloison.runtime import nics
+
+                nics.prepare(rundir, request.interfaces)
             is_privileged = not request.spec.linux.uid_mappings
             started = launcher.launch(journal, name=f"cloison: {request.name}", is_privileged=is_privileged)
         except BaseException:
@@ -517,6 +521,14 @@ class ContainerDriver:
         from cloison.runtime import nics
 
         nics.detach(self.rundir(instance_id), name, interface)
+
+    def change_rules(self, instance_id: str, name: str, before: Interface, after: Interface) -> None:
+        """Give an interface of a running instance other packet rules, or leave it those it has.
+
+        The caller holds `command`. Raises WrongState and the errors of `failures`."""
+        from cloison.runtime import nics
+
+        nics.change_rules(self.rundir(instance_id), name, before, after)
 
     def check_limits(self, instance_id: str, wanted: LiveLimits) -> None:
         """Raise Unsupported or Invalid for a limit that this host cannot express. The instance is not touched."""

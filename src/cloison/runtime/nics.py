@@ -2,7 +2,8 @@
 
 What takes one back is written down before it is made, where the undo steps of the instance's start will look for it:
 
-    <run>/<id>/later    a plan of which only the undo steps count, those of every interface that came after the start
+    <run>/<id>/later    a plan of which only the undo steps count, those of every interface that came after the start,
+                        and of the packet rules of all, which may change
 
 It is replaced as a whole, by the one command that may change the instance (`RunDir.command`), and removed with the
 instance's other files when it ends. A guest needs to be told nothing: its kernel does that.
@@ -17,9 +18,9 @@ from cloison.kernel import procfs
 from cloison.kernel.process import needed
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import NetworkPlace
-from cloison.plan.network import compile_attach, compile_detach
+from cloison.plan.network import compile_attach, compile_detach, compile_rules, packet_rules
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import Step, UndoLater, Where
+from cloison.plan.steps import Run, Step, UndoLater, Where
 from cloison.runtime import host_steps
 from cloison.runtime.live_limits import Kept
 from cloison.runtime.rundir import RunDir
@@ -29,6 +30,31 @@ from cloison.spec.network import Interface
 def nft(interfaces: Iterable[Interface]) -> str:
     """The program that takes packet rules; empty where no interface has any. Raises Unsupported where it is missing."""
     return needed("nft", package="nftables") if any(each.nft for each in interfaces) else ""
+
+
+def prepare(rundir: RunDir, interfaces: Iterable[Interface]) -> None:
+    """Write down what takes the packet rules of an instance back that is about to start."""
+    found = tuple(interfaces)
+    place = NetworkPlace(rundir.path, nft(found))
+    _write(rundir, place, tuple(step for each in found for step in packet_rules(place, each.nft_undo)))
+
+
+def change_rules(rundir: RunDir, name: str, before: Interface, after: Interface) -> None:
+    """Give an interface of the running instance `name` the packet rules of `after` instead of those of `before`.
+
+    Raises the errors of `failures`; then it has those it had."""
+    place = NetworkPlace(rundir.path, nft((before, after)))
+    _require_undo(rundir, name, place)
+    present = _later(place)
+    old, new = packet_rules(place, before.nft_undo), packet_rules(place, after.nft_undo)
+    rest = tuple(step for step in present if step not in (*old, *new))
+    _write(rundir, place, (*new, *old, *rest))
+    try:
+        host_steps.run(compile_rules(f"change the packet rules of {name}", before, after, place))
+    except CloisonError:
+        _write(rundir, place, present)
+        raise
+    _write(rundir, place, (*new, *rest))
 
 
 def attach(rundir: RunDir, name: str, interface: Interface, kept: Kept) -> None:
@@ -57,9 +83,10 @@ def detach(rundir: RunDir, name: str, interface: Interface) -> None:
     place = NetworkPlace(rundir.path, nft((interface,)))
     before = _later(place)
     late = _undo(compile_attach("", interface, place))
-    is_late = bool(late) and all(step in before for step in late)
+    made = [step for step in late if not isinstance(step, Run)]  # the rules of those from the start are there, too
+    is_late = bool(made) and all(step in before for step in made)
     host_steps.run(compile_detach(f"take {interface.name} from {name}", interface, place, is_late=is_late))
-    if is_late:
+    if any(step in before for step in late):
         _write(rundir, place, tuple(step for step in before if step not in late))
 
 

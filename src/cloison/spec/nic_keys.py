@@ -262,6 +262,7 @@ def _nic(
         item=interface_name,
         samples=("eth0",),
         field=f"nics.*.{field or name}",
+        is_live=True,
     )
 
 
@@ -299,6 +300,7 @@ PORT_KEYS: tuple[Key, ...] = (
         "80",
         item=_ports_item,
         samples=("8080/tcp", "[2001:db8::1]:8080/udp"),
+        is_live=True,
     ),
 )
 

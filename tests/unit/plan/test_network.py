@@ -87,7 +87,8 @@ def test_what_takes_an_interface_away_is_what_would_at_the_end(type_: str) -> No
 @pytest.mark.parametrize("type_", EVERY)
 def test_one_of_the_start_is_taken_away_as_the_start_would(type_: str) -> None:
     undo = [step for step, _final in worlds.start_plan(interfaces=(EVERY[type_],)).undo()]
-    goes = [action.step for action in compile_detach("take", EVERY[type_], PLACE, is_late=False).actions]
+    taken = [action.step for action in compile_detach("take", EVERY[type_], PLACE, is_late=False).actions]
+    goes = [step for step in taken if not isinstance(step, Run)]  # packet rules may change: see `NetworkPlace.later`
     assert goes
     assert undo[: len(goes)] == goes
 

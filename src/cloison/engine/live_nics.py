@@ -1,0 +1,104 @@
+"""The nics and ports of a running instance: from those in force to those that are wanted, all of them or none.
+
+Ports and packet rules change where they are, and connections stay. Any other change takes the nic away and gives it
+back, under its old MAC address, with other values.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base.errors import Invalid
+from cloison.engine import interfaces
+from cloison.engine.records import Record
+from cloison.engine.wiring import Networks
+from cloison.spec.config import Config, network_of
+from cloison.spec.network import Interface
+from cloison.spec.nics import HOST, NONE, Nic
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+
+_Step = Callable[[], None]
+
+
+def accept(engine: "Engine", record: Record, live: Config) -> None:
+    """Raise Invalid, Exists, Conflict or NotFound for nics and ports that the running instance cannot have. Afterwards
+    their networks are up, which may take a while: nobody has to wait for it who wants to write to the store."""
+    present = record.in_force
+    kinds = network_of(present), network_of(live)
+    if present.nics != live.nics and (HOST in kinds or NONE in kinds):
+        raise Invalid(
+            f"nics: what runs cannot go from the network {kinds[0]} to {kinds[1]}", hint="use --next-start: cloison set"
+        )
+    for name, nic in live.nics.items():
+        if nic.dns != present.nics.get(name, Nic()).dns:
+            raise Invalid(
+                f"nics.{name}.dns cannot be changed while the instance runs: /etc/resolv.conf is written at a start",
+                hint="use --next-start",
+                key=f"nics.{name}.dns",
+            )
+    interfaces.accept(engine, live, before=present)
+    for name in sorted({nic.on for nic in live.nics.values() if nic.on}):
+        Networks(engine).up(name)
+
+
+@contextlib.contextmanager
+def changed(engine: "Engine", before: Record, after: Record) -> Iterator[None]:
+    """The nics of what runs are those in force in `after`; those of `before`, when something goes wrong inside."""
+    done: list[_Step] = []
+    try:
+        for change, back in _steps(engine, _in_force(before), _in_force(after)):
+            change()
+            done.append(back)
+        yield
+    except BaseException:
+        for back in reversed(done):
+            back()
+        raise
+
+
+def _in_force(record: Record) -> Record:
+    """The record as if what runs were what is stored."""
+    claims = record.claims if record.live_claims is None else record.live_claims
+    return msgspec.structs.replace(record, config=record.in_force, live=None, claims=claims, live_claims=None)
+
+
+def _steps(engine: "Engine", before: Record, after: Record) -> Iterator[tuple[_Step, _Step]]:
+    """What is to be done, each with what takes it back: first everything goes that has to."""
+    old = {each.name: each for each in interfaces.interfaces(engine, before, is_dry=True, before=before.config)}
+    new = {each.name: each for each in interfaces.interfaces(engine, after, before=before.config)}
+    driver, instance_id, name = engine.driver, before.id, before.name
+
+    def attach(interface: Interface) -> _Step:
+        return lambda: driver.attach_interface(instance_id, name, interface)
+
+    def detach(interface: Interface) -> _Step:
+        return lambda: driver.detach_interface(instance_id, name, interface)
+
+    def rules(one: Interface, other: Interface) -> _Step:
+        return lambda: driver.change_rules(instance_id, name, one, other)
+
+    touched = [nic for nic in sorted({*old, *new}) if _said(before, nic) != _said(after, nic)]
+    both = [nic for nic in touched if nic in old and nic in new]
+    ruled = [nic for nic in both if _without_rules(old[nic]) == _without_rules(new[nic])]
+    for nic in touched:
+        if nic in old and nic not in ruled:
+            yield detach(old[nic]), attach(old[nic])
+    for nic in sorted(ruled, key=lambda each: len(_said(after, each)[2]) - len(_said(before, each)[2])):
+        if old[nic].nft != new[nic].nft:
+            yield rules(old[nic], new[nic]), rules(new[nic], old[nic])
+    for nic in touched:
+        if nic in new and nic not in ruled:
+            yield attach(new[nic]), detach(new[nic])
+
+
+def _said(record: Record, nic: str) -> tuple[object, object, dict[str, object]]:
+    """Everything that is said of one nic."""
+    return record.config.nics.get(nic), record.claims.get(nic), dict(interfaces.ports_of(record.config, nic))
+
+
+def _without_rules(interface: Interface) -> Interface:
+    return msgspec.structs.replace(interface, nft="", nft_undo="")

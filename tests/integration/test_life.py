@@ -75,7 +75,15 @@ def test_a_forced_stop_overtakes_one_that_waits(launch: Launch) -> None:
     assert os.waitpid(waiting, 0)[1] == 0
 
 
+def waits_for(number: int, pid: int) -> bool:
+    """Whether a process catches or blocks a signal: an init that does neither, yet, does not get it (signal(7))."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    masks = [int(line.split()[1], 16) for line in lines if line.startswith(("SigCgt", "SigBlk"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
 def test_a_signal_reaches_the_init(quick: Instance) -> None:
+    wait_until(lambda: waits_for(15, quick.observe().pid))
     quick.kill("SIGTERM")
     assert quick.wait(20)
     assert ended(quick) == (0, "exited")

@@ -6,8 +6,8 @@ a hostile image starts is its own affair, as long as a refusal is one in words.
 
 import contextlib
 import os
-import shutil
 import select
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator

@@ -2,6 +2,7 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -136,3 +137,29 @@ def test_what_runs_follows_or_stays_as_it_was(there: There, namespace: Namespace
     rules = namespace.run("nft", "list", "ruleset")
     assert "8081" not in rules
     assert "tcp . 8080" in rules
+
+
+def test_repair_takes_down_a_network_that_no_record_knows(there: There, root: Path, namespace: Namespace) -> None:
+    fine(there("launch", "busybox", "kept", "--network", "cloison0"))
+    fine(there("network", "create", "lan", "ipv4=10.9.0.1/24"))
+    fine(there("launch", "busybox", "web", "--network", "lan"))
+    fine(there("delete", "--force", "web"))
+    assert "10.9.0.1" in namespace.run("ip", "-4", "addr")
+    with sqlite3.connect(root / "lib" / "state.db") as store:
+        store.execute("DELETE FROM kv WHERE key = 'networks/lan'")
+    assert "lan" in fine(there("repair"))
+    assert "10.9.0.1" not in namespace.run("ip", "-4", "addr")
+    assert "10.9.0.0" not in namespace.run("nft", "list", "ruleset")
+    assert json.loads(fine(there("network", "info", "cloison0", "--json")))["is_up"] is True
+
+
+def test_the_rules_of_a_network_on_a_bridge_of_the_host_are_those_of_its_nics(
+    there: There, namespace: Namespace
+) -> None:
+    namespace.run("ip", "link", "add", "br9", "up", "type", "bridge")
+    fine(there("network", "create", "lan", "parent=br9", "rules=deny out tcp 4321"))
+    fine(there("launch", "busybox", "web", "--network", "lan"))
+    assert "4321" in namespace.run("nft", "list", "ruleset")
+    fine(there("delete", "--force", "web"))
+    assert "4321" not in namespace.run("nft", "list", "ruleset")
+    namespace.run("ip", "link", "delete", "br9")

@@ -238,7 +238,7 @@ class Engine:
         return (*drivers.check(self.layout), *self.networks.findings())
 
     def repair(self) -> tuple[Repaired, ...]:
-        """Take back everything that died halfway: of instances, of deletions, of image builds.
+        """Take back everything that died halfway: of instances, networks, deletions, image builds.
 
         Raises the first error of an instance that cannot be repaired now, after all others have been."""
         done = []
@@ -253,6 +253,10 @@ class Engine:
             except CloisonError as problem:
                 failed.append(problem)  # one that cannot be repaired now must not keep the others from it
         done += self._repair_orphans({record.id for record in known})
+        try:
+            done += [Repaired("network without a record", name) for name in self.networks.repair()]
+        except CloisonError as problem:
+            failed.append(problem)
         done += [Repaired("deleted instance", name) for name in overlay.clean(self.layout.instances)]
         done += [Repaired("image build", name) for name in self.images.clean()]
         if failed:

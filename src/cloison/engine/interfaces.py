@@ -15,7 +15,7 @@ from cloison.engine.records import Claim, Record
 from cloison.engine.wiring import Networks
 from cloison.network import dnsmasq, host, upkeep
 from cloison.network import nic as packets
-from cloison.network.network import Network, index_of, table_of
+from cloison.network.network import Network, Rule, index_of, table_of
 from cloison.network.network import host_of as without_prefix
 from cloison.spec.config import Config
 from cloison.spec.key import refuse
@@ -191,7 +191,7 @@ class _Made:
         self._index = link.index
         if self._network is not None and link.kind != "bridge":
             for field in _OF_VETHS:
-                if getattr(self._nic, field):
+                if getattr(self._nic, field) or (field == "rules" and self._network.rules):
                     raise Invalid(
                         f"nics.{self._name}: the network {self._network.name} is on {parent}, which is no bridge, and "
                         "there nothing can be limited or filtered",
@@ -258,6 +258,10 @@ class _Made:
         known = dnsmasq.Reservation(end, self._record.name, self._claim.mac, self._claim.addresses)
         return dnsmasq.files(self._network, known)
 
+    def _of_parent(self) -> tuple[Rule, ...]:
+        """The rules of a network without a bridge of its own, which has no other place for them."""
+        return self._network.rules if self._network is not None and not self._network.is_own else ()
+
     def _rules(self, end: str, ports: dict[str, Target]) -> packets.Nic:
         nic = self._nic
         return packets.Nic(
@@ -267,7 +271,7 @@ class _Made:
             addresses=self._claim.addresses,
             prefix6=self._network.ipv6 if self._network else "",
             ports=tuple(_port(host_ports(text), target) for text, target in sorted(ports.items())),
-            rules=Networks(self._engine).resolved(nic.rules),
+            rules=(*Networks(self._engine).resolved(nic.rules), *self._of_parent()),
             is_mac_filtered=nic.mac_filter,
             is_ip_filtered=nic.ip_filter,
             egress_bps=nic.egress_bps or 0,

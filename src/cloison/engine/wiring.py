@@ -27,7 +27,7 @@ from cloison.spec import networks as options_of
 from cloison.spec.config import Config
 from cloison.spec.networks import AUTO, NONE, Options
 from cloison.spec.nic_keys import MAX_NAME
-from cloison.spec.nics import DEFAULT_NETWORK
+from cloison.spec.nics import DEFAULT_NETWORK, are_wired
 from cloison.spec.rules import Rule, is_address
 
 if TYPE_CHECKING:
@@ -218,9 +218,23 @@ class Networks:
         return value, upkeep.ensure(value, driver.carry_out, driver.places)
 
     def _down(self, record: NetworkRecord) -> None:
-        others = [each for each in self.all() if each.name != record.name]
-        is_last = not any(upkeep.is_up(self.value(each)) for each in others)
-        upkeep.down(self.value(record), self._engine.driver.carry_out, is_last=is_last)
+        upkeep.down(self.value(record), self._engine.driver.carry_out, is_last=self._is_last(record.name))
+
+    def _is_last(self, name: str) -> bool:
+        """Whether nobody needs the tables of packet rules but this network: no other, and no instance that runs."""
+        if any(each.name != name and upkeep.is_up(self.value(each)) for each in self.all()):
+            return False
+        wired = (record for record in records.load_all(self._engine.store) if are_wired(record.in_force.nics))
+        return not any(self._engine.driver.observe(record.id).pid for record in wired)
+
+    def repair(self) -> tuple[str, ...]:
+        """Take down what is left on this host of networks that no record knows any more; gives their names."""
+        done = []
+        for left in upkeep.leftovers(self._engine.layout.network_run(""), {record.name for record in self.all()}):
+            if self._engine.store.get(f"networks/{left.name}") is None:  # it may have been made just now
+                upkeep.down(left, self._engine.driver.carry_out, is_last=self._is_last(left.name))
+                done.append(left.name)
+        return tuple(done)
 
     def value(self, record: NetworkRecord) -> Network:
         """A network with nothing left to look up. Raises NotFound for a rule about nobody."""

@@ -81,7 +81,7 @@ def plan_down(of: Network, seen: Seen, *, is_last: bool) -> Plan:
     build.host(Terminate(dnsmasq.pid_file(of), dnsmasq.conf_file(of)))
     for path in (dnsmasq.pid_file(of), dnsmasq.conf_file(of), f"{of.data}/leases"):
         build.host(Unlink(path))
-    if of.is_own and seen.nft:
+    if seen.nft and (of.is_own or is_last):
         build.chapter("packet rules")
         document = table.remove_installation(of.table) if is_last else table.remove_network(of)
         if not is_last:

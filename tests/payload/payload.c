@@ -48,7 +48,9 @@ error_name(int error)
 	} names[] = {
 		{ EACCES, "EACCES" }, { EAGAIN, "EAGAIN" },
 		{ EBADF, "EBADF" }, { EBUSY, "EBUSY" },
-		{ ECHILD, "ECHILD" }, { EEXIST, "EEXIST" },
+		{ ECHILD, "ECHILD" }, { ECONNREFUSED, "ECONNREFUSED" },
+		{ ECONNRESET, "ECONNRESET" }, { EEXIST, "EEXIST" },
+		{ EHOSTUNREACH, "EHOSTUNREACH" },
 		{ EINVAL, "EINVAL" }, { EIO, "EIO" },
 		{ EISDIR, "EISDIR" }, { ELOOP, "ELOOP" },
 		{ ENODEV, "ENODEV" }, { ENOENT, "ENOENT" },
@@ -56,7 +58,9 @@ error_name(int error)
 		{ ENOSYS, "ENOSYS" }, { ENOTDIR, "ENOTDIR" },
 		{ ENOTTY, "ENOTTY" }, { ENXIO, "ENXIO" },
 		{ EPERM, "EPERM" }, { EROFS, "EROFS" },
-		{ ESRCH, "ESRCH" }, { ETXTBSY, "ETXTBSY" },
+		{ ENETUNREACH, "ENETUNREACH" },
+		{ ESRCH, "ESRCH" }, { ETIMEDOUT, "ETIMEDOUT" },
+		{ ETXTBSY, "ETXTBSY" },
 		{ EXDEV, "EXDEV" },
 	};
 
@@ -380,6 +384,9 @@ main(int argc, char **argv)
 			    argc - 2);
 	if (argc >= 2 && verb == NULL)
 		verb = find(LIMIT_VERBS, LIMIT_VERB_COUNT, argv[1], argc - 2);
+	if (argc >= 2 && verb == NULL)
+		verb = find(NETWORK_VERBS, NETWORK_VERB_COUNT, argv[1],
+			    argc - 2);
 	if (verb != NULL)
 		return verb->run(argv + 2);
 	fprintf(stderr, "payload: no such verb, or not its arguments\n");

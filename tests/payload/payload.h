@@ -10,6 +10,8 @@ struct verb {
 
 extern const struct verb LIMIT_VERBS[];
 extern const unsigned LIMIT_VERB_COUNT;
+extern const struct verb NETWORK_VERBS[];
+extern const unsigned NETWORK_VERB_COUNT;
 
 /* Print "ok", or the name of errno where `result` is negative; gives 0. */
 int say(long result);

@@ -60,8 +60,8 @@ def exclusive_in(directory: str, *, timeout_s: float | None = 0.0) -> Iterator[i
     """Hold `directory`/lock exclusively, as `exclusive` does; a holder may remove the directory as well."""
     with contextlib.ExitStack() as stack:
         while True:
-            os.makedirs(directory, mode=0o755, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # removed in between: make it again
+            with contextlib.suppress(FileNotFoundError):  # removed in between, or what is above it: make it again
+                os.makedirs(directory, mode=0o755, exist_ok=True)
                 fd = stack.enter_context(exclusive(f"{directory}/lock", timeout_s=timeout_s))
                 break
         yield fd

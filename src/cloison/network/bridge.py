@@ -132,7 +132,8 @@ def _bridge(build: Builder, of: Network, seen: Seen) -> None:
 
 
 def _parameters(of: Network, seen: Seen) -> list[tuple[str, str]]:
-    """127.0.0.1 may be forwarded to a port of an instance. The host learns nothing from what instances advertise."""
+    """127.0.0.1 may be forwarded to a port of an instance. The host learns nothing from what instances advertise, and
+    answers for those that are routed, which the kernel does on an interface that forwards (ndisc_recv_ns)."""
     found = [
         (f"ipv4/conf/{of.bridge}/forwarding", "0" if of.is_internal else "1"),
         (f"ipv4/conf/{of.bridge}/route_localnet", "1"),
@@ -145,6 +146,8 @@ def _parameters(of: Network, seen: Seen) -> list[tuple[str, str]]:
             (f"ipv6/conf/{of.bridge}/accept_dad", "0"),
             (f"ipv6/conf/{of.bridge}/accept_redirects", "0"),
             (f"ipv6/conf/{of.bridge}/disable_ipv6", "0" if of.ipv6 else "1"),
+            (f"ipv6/conf/{of.bridge}/forwarding", "0" if of.is_internal else "1"),
+            (f"ipv6/conf/{of.bridge}/proxy_ndp", "1"),
         ]
     if seen.has_force_forwarding:
         found.append((f"ipv6/conf/{of.bridge}/force_forwarding", "0" if of.is_internal else "1"))

@@ -101,8 +101,9 @@ def down(of: Network, run: Runner, *, is_last: bool) -> None:
         run(bridge.plan_down(of, seen, is_last=is_last))
         book.write(forwarding.holder(of), ())
         shutil.rmtree(of.run, ignore_errors=True)  # the lock with it: who waits for it makes a new one
-    with contextlib.suppress(OSError):
-        os.rmdir(of.data)
+    for each in (of.data, os.path.dirname(of.run)):  # the latter with the last network
+        with contextlib.suppress(OSError):
+            os.rmdir(each)
 
 
 def leftovers(run: str, known: Container[str]) -> tuple[Network, ...]:

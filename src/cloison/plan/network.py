@@ -234,6 +234,7 @@ def _shield(build: Builder, interface: Interface) -> None:
     build.host(Write(NO_SLOT, settings.format("ipv6") + "/accept_ra", "0"), optional=True)
     if interface.type == ROUTED:
         build.host(Write(NO_SLOT, settings.format("ipv4") + "/forwarding", "1"))
+        build.host(Write(NO_SLOT, settings.format("ipv6") + "/force_forwarding", "1"), optional=True)
 
 
 def _proxies(build: Builder, interface: Interface) -> None:

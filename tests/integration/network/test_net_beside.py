@@ -1,0 +1,125 @@
+"""Hosts that have a firewall already: Docker's, and one of the administrator's own that drops."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.conftest import Cli, eventually
+from tests.integration.network import netlab
+from tests.integration.network.conftest import Nicked
+from tests.integration.network.netlab import HERE, World
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
+
+
+@contextlib.contextmanager
+def docker(directory: Path) -> Iterator[None]:
+    """A dockerd of its own on this host, with what it has of rules and bridges; ended by its process number."""
+    log = (directory / "log").open("w")
+    daemon = subprocess.Popen(
+        [
+            "dockerd",
+            f"--data-root={directory}/data",
+            f"--exec-root={directory}/exec",
+            f"--pidfile={directory}/pid",
+            f"--host=unix://{directory}/sock",
+            "--storage-driver=vfs",
+        ],
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+    try:
+        said = directory / "log"
+        assert eventually(lambda: "API listen on" in said.read_text() or daemon.poll() is not None, 60), (
+            said.read_text()
+        )
+        assert daemon.poll() is None, said.read_text()
+        assert "DOCKER-USER" in netlab.rule_texts()
+        yield
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        try:
+            daemon.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(daemon.pid, signal.SIGKILL)
+            daemon.wait()
+        log.close()
+
+
+def clean_docker(lab: netlab.Lab) -> None:
+    """Docker leaves its rules and its bridge; the host is to be as it was."""
+    lab.host.do("iptables-nft -F; ip link delete docker0 || true; nft flush ruleset")
+    subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("dockerd"), reason="dockerd is not installed")
+def test_beside_docker(nicked: Nicked, lab: netlab.Lab, outside: World, tmp_path: Path) -> None:
+    """Docker's policy for what is forwarded is DROP. The outside is reached all the same, and ports are; Docker's own
+    rules are as they were when the network is gone."""
+    try:
+        with docker(tmp_path):
+            theirs = [each for each in netlab.rules() if "DOCKER" in each or "docker0" in each]
+            web = nicked("web", "ports.8080/tcp=80")
+            with netlab.serving(outside), netlab.serving(web):
+                assert netlab.asks(web, netlab.FAR4) == netlab.HOST4
+                assert netlab.asks(outside, netlab.HOST4, 8080) == netlab.OUTSIDE4
+            engine = web._engine
+            web.delete(force=True)
+            engine.networks.delete("cloison0")
+            assert [each for each in netlab.rules() if "DOCKER" in each or "docker0" in each] == theirs
+    finally:
+        clean_docker(lab)
+
+
+DROPPING = "nft add table inet wall; nft add chain inet wall f '{ type filter hook forward priority 10; policy drop; }'"
+
+
+def test_a_policy_of_drop_is_explained_and_left_alone(
+    nicked: Nicked, lab: netlab.Lab, outside: World, cli: Cli
+) -> None:
+    """Nothing that cloison accepts can lift it: `check` names the chain and the rule that would help; that helps."""
+    lab.host.do(DROPPING)
+    try:
+        web = nicked()
+        with netlab.serving(outside):
+            assert netlab.cannot_reach(web, netlab.FAR4)
+            said = cli("check").stdout
+            assert "inet wall" in said, said
+            remedy = next(line for line in said.splitlines() if "nft " in line and "wall" in line)
+            command = remedy[remedy.index("nft ") :].strip("`'\" .")
+            lab.host.do(command.replace("`", ""))
+            bridge = netlab.bridge_of(web)
+            assert bridge in command
+            assert eventually(lambda: netlab.asks(web, netlab.FAR4) == netlab.HOST4, 5)
+        assert json.loads(cli("check", "--json").stdout)
+    finally:
+        lab.host.do("nft delete table inet wall")
+
+
+def test_hosts_without_forwarding_forward_only_for_cloison(nicked: Nicked, outside: World) -> None:
+    """What the host did not forward before, it does not forward now: from the outside to another of its networks."""
+    subprocess.run(
+        "ip link add side type veth peer name side1; ip address add 10.99.0.1/24 dev side", shell=True, check=True
+    )
+    side = netlab.World("--net")
+    try:
+        subprocess.run(f"ip link set side up; ip link set side1 netns {side.pid}", shell=True, check=True)
+        side.do("ip address add 10.99.0.2/24 dev side1; ip link set side1 up; ip route add default via 10.99.0.1")
+        outside.do(f"ip route add 10.99.0.0/24 via {netlab.HOST4}")
+        nicked()
+        with netlab.serving(side):
+            assert "E" not in netlab.asks(HERE, "10.99.0.2")
+            assert netlab.cannot_reach(outside, "10.99.0.2")
+    finally:
+        outside.do("ip route del 10.99.0.0/24 || true")
+        side.end()
+        subprocess.run(["ip", "link", "delete", "side"], check=False)

@@ -1,0 +1,185 @@
+"""Who may talk to whom: rules, spoofing by a root inside, and rates."""
+
+import socket
+
+import pytest
+
+from cloison import Engine, Instance
+from tests.integration.network import netlab
+from tests.integration.network.conftest import Nicked
+from tests.integration.network.netlab import HERE, World
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
+MBIT = 1_000_000
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+def test_rules_of_a_nic_inward(nicked: Nicked, outside: World) -> None:
+    web = nicked("web", "nics.eth0.rules=allow in tcp 80; deny in", "ports.8080/tcp=80", "ports.8081/tcp=81")
+    db = nicked("db")
+    for family, far, host in ((4, netlab.FAR4, netlab.HOST4), (6, netlab.FAR6, netlab.HOST6)):
+        own = netlab.address(web, family=family)
+        with netlab.serving(web, 80), netlab.serving(web, 81), netlab.serving(outside), netlab.serving(web, 80, "udp"):
+            for place in (db, HERE):
+                assert "E" not in netlab.asks(place, own, 80)
+                assert netlab.cannot_reach(place, own, 81)
+                assert netlab.cannot_reach(place, own, 80, "udp")
+            assert "E" not in netlab.asks(outside, host, 8080)
+            assert netlab.cannot_reach(outside, host, 8081)
+            assert "E" not in netlab.asks(web, far)  # and answers come in
+
+
+def test_rules_of_a_nic_outward(nicked: Nicked, outside: World) -> None:
+    web = nicked("web", f"nics.eth0.rules=deny out tcp 80 to {netlab.FAR4}/32; deny out udp")
+    db = nicked("db")
+    with netlab.serving(outside), netlab.serving(outside, 81), netlab.serving(outside, 80, "udp"), netlab.serving(db):
+        assert netlab.cannot_reach(web, netlab.FAR4)
+        assert netlab.asks(web, netlab.FAR4, 81) == netlab.HOST4
+        assert netlab.asks(web, netlab.OUTSIDE4) == netlab.HOST4
+        assert netlab.cannot_reach(web, netlab.OUTSIDE4, 80, "udp")
+        assert netlab.asks(db, netlab.OUTSIDE4, 80, "udp") == netlab.HOST4  # others are not bound by it
+        assert "E" not in netlab.asks(web, netlab.address(db))
+
+
+def test_rules_name_instances_and_networks(nicked: Nicked, engine: Engine) -> None:
+    engine.networks.create("back", ["ipv4=10.55.0.1/24", "ipv6=none", "nat=false"])
+    friend, foe = nicked("friend"), nicked("foe")
+    web = nicked("web", "nics.eth0.rules=allow in from friend; deny in from cloison0")
+    with netlab.serving(web):
+        assert "E" not in netlab.asks(friend, netlab.address(web))
+        assert netlab.cannot_reach(foe, netlab.address(web))
+
+
+def test_rules_change_live(nicked: Nicked) -> None:
+    web, db = nicked("web"), nicked("db")
+    own = netlab.address(web)
+    with netlab.serving(web):
+        assert "E" not in netlab.asks(db, own)
+        web.set("nics.eth0.rules=deny in tcp 80")
+        assert netlab.cannot_reach(db, own)
+        web.set("nics.eth0.rules=")
+        assert "E" not in netlab.asks(db, own)
+
+
+def test_rules_of_a_network_and_of_the_host(nicked: Nicked, engine: Engine, outside: World) -> None:
+    engine.networks.create("lan", [f"rules=deny out tcp 80 to {netlab.FAR4}; deny out tcp 22"])
+    web, db = nicked("web", "nics.eth0.network=lan"), nicked("db", "nics.eth0.network=lan")
+    with netlab.serving(outside), netlab.serving(outside, 81), netlab.serving(HERE, 22), netlab.serving(db):
+        assert netlab.cannot_reach(web, netlab.FAR4)
+        assert netlab.asks(web, netlab.FAR4, 81) == netlab.HOST4
+        assert netlab.cannot_reach(web, netlab.address(HERE, netlab.bridge_of(web)), 22)
+        assert "E" not in netlab.asks(web, netlab.address(db))
+
+
+def test_foreign_rules_are_never_touched(nicked: Nicked, lab: netlab.Lab) -> None:
+    lab.host.do("nft add table inet mine; nft add chain inet mine c; nft add rule inet mine c tcp dport 1 counter drop")
+    try:
+        before = [each for each in netlab.rules() if '"mine"' in each]
+        web = nicked("web", "nics.eth0.rules=deny in tcp 81", "ports.8080/tcp=80")
+        web.set("ports.8081/tcp=81")
+        web.delete(force=True)
+        assert [each for each in netlab.rules() if '"mine"' in each] == before
+    finally:
+        lab.host.do("nft delete table inet mine")
+
+
+# --- spoofing --------------------------------------------------------------------------------------------------------
+
+
+class Trio:
+    """Somebody who may try, whom it tries to fool, and whom it would like to be."""
+
+    def __init__(self, nicked: Nicked, *config: str) -> None:
+        self.rogue = nicked("rogue", "nics.eth0.type=bridged", *config)
+        self.victim, self.other = nicked("victim"), nicked("other")
+        self.mac = str(netlab.link(self.rogue, "eth0")["address"])
+        self.victim_mac = str(netlab.link(self.victim, "eth0")["address"])
+        self.other_mac = str(netlab.link(self.other, "eth0")["address"])
+
+    def ip(self, who: Instance, family: int = 4) -> str:
+        return netlab.address(who, family=family)
+
+    def gets_through(self, frame: str, mark: bytes) -> bool:
+        """Whether the victim sees a frame of the rogue's with `mark` in it."""
+        with netlab.frames(self.victim, "eth0") as seen:
+            assert netlab.said(self.rogue, "frame", "eth0", frame) == "ok"
+        return any(mark in each for each in seen)
+
+    def frames(self) -> dict[str, tuple[str, bytes]]:
+        """What it tries: each with what the victim would know it by."""
+        mine, theirs, other = self.ip(self.rogue), self.ip(self.victim), self.ip(self.other)
+        mine6, theirs6, other6 = (self.ip(each, 6) for each in (self.rogue, self.victim, self.other))
+        mine_raw, other_raw = (bytes.fromhex(each.replace(":", "")) for each in (self.mac, self.other_mac))
+        return {
+            "mac": (netlab.udp4(self.other_mac, self.victim_mac, mine, theirs, b"as-mac"), b"as-mac"),
+            "arp mac": (
+                netlab.arp(self.other_mac, mine, theirs, source=self.mac),
+                b"\x00\x01" + other_raw + socket.inet_aton(mine),
+            ),
+            "nd mac": (
+                netlab.advertisement(self.mac, self.victim_mac, mine6, theirs6, mine6, self.other_mac),
+                socket.inet_pton(socket.AF_INET6, mine6) + b"\x02\x01" + other_raw,
+            ),
+            "ip": (netlab.udp4(self.mac, self.victim_mac, other, theirs, b"as-ip"), b"as-ip"),
+            "ip6": (netlab.udp6(self.mac, self.victim_mac, other6, theirs6, b"as-ip6"), b"as-ip6"),
+            "arp ip": (
+                netlab.arp(self.mac, other, theirs, to=self.victim_mac, reply=True),
+                b"\x00\x02" + mine_raw + socket.inet_aton(other),
+            ),
+            "nd ip": (
+                netlab.advertisement(self.mac, self.victim_mac, mine6, theirs6, other6, self.mac),
+                socket.inet_pton(socket.AF_INET6, other6) + b"\x02\x01" + mine_raw,
+            ),
+        }
+
+
+OF_MACS = {"mac", "arp mac", "nd mac"}
+
+
+@pytest.mark.parametrize(
+    ("key", "stopped"),
+    [("", set()), ("mac_filter", OF_MACS), ("ip_filter", {"mac", "arp mac", "nd mac", "ip", "ip6", "arp ip", "nd ip"})],
+)
+def test_spoofing(key: str, stopped: set[str], nicked: Nicked) -> None:
+    """Without a filter everything of it gets through, so what is stopped is stopped by the filter."""
+    trio = Trio(nicked, *([f"nics.eth0.security.{key}=true"] if key else []))
+    through = {what for what, (frame, mark) in trio.frames().items() if trio.gets_through(frame, mark)}
+    assert set(trio.frames()) - through == stopped
+    if not key:
+        return  # the victim believes it all by now
+    # And what is honest passes, in both families.
+    with netlab.serving(trio.victim), netlab.serving(trio.rogue, 81):
+        for family in (4, 6):
+            own, theirs = trio.ip(trio.rogue, family), trio.ip(trio.victim, family)
+            assert netlab.asks(trio.rogue, theirs) == own
+            assert netlab.asks(trio.victim, own, 81) == theirs
+
+
+# --- rates -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("key", ["ingress", "egress"])
+def test_rates_hold_within_15_percent(key: str, protocol: str, nicked: Nicked) -> None:
+    limit = 40 * MBIT
+    web = nicked("web", f"nics.eth0.limits.{key}=40Mbit")
+    send_bps = 0 if protocol == "tcp" else 2 * limit
+    if key == "ingress":
+        found = netlab.rate_bps(HERE, web, netlab.address(web), protocol, send_bps)
+    else:
+        bridge = netlab.address(HERE, netlab.bridge_of(web))
+        found = netlab.rate_bps(web, HERE, bridge, protocol, send_bps)
+    assert 0.85 * limit <= found <= 1.15 * limit
+
+
+def test_the_other_direction_is_not_limited_and_a_limit_changes_live(nicked: Nicked) -> None:
+    web = nicked("web", "nics.eth0.type=bridged", "nics.eth0.limits.ingress=10Mbit")
+    bridge = netlab.address(HERE, netlab.bridge_of(web))
+    assert netlab.rate_bps(web, HERE, bridge, "tcp", span_ms=600) > 100 * MBIT
+    web.set("nics.eth0.limits.ingress=80Mbit")
+    assert 60 * MBIT < netlab.rate_bps(HERE, web, netlab.address(web), "tcp", span_ms=1000) < 95 * MBIT
+    web.set("nics.eth0.limits.ingress=")
+    assert netlab.rate_bps(HERE, web, netlab.address(web), "tcp", span_ms=600) > 100 * MBIT

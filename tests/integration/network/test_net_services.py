@@ -1,0 +1,237 @@
+"""What a network does for its instances: addresses, leases, names, the way outside, and the files about it inside."""
+
+import pytest
+
+from cloison import Engine, Instance
+from cloison.base.errors import Busy, CloisonError, Exists, Invalid, NotFound
+from tests.integration.conftest import eventually, inside
+from tests.integration.network import netlab
+from tests.integration.network.conftest import Nicked
+from tests.integration.network.netlab import HERE, World
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+
+def test_the_default_network_collides_with_nothing(nicked: Nicked, lab: netlab.Lab) -> None:
+    """A subnet that the host has a route to is left alone, however likely it would have been chosen."""
+    lab.host.do("ip route add 10.0.0.0/9 via 203.0.113.1; ip route add 10.128.0.0/10 via 203.0.113.1")
+    try:
+        own = netlab.address(nicked(), "eth0")
+        first, second = map(int, own.split(".")[:2])
+        assert (first, second >= 192) == (10, True)
+    finally:
+        lab.host.do("ip route del 10.0.0.0/9; ip route del 10.128.0.0/10")
+
+
+def test_everything_of_a_network_goes_with_it(nicked: Nicked, engine: Engine) -> None:
+    before = netlab.state()
+    web = nicked()
+    assert len(netlab.daemons()) == 1
+    assert netlab.state()["rules"] != before["rules"]
+    with pytest.raises(Busy, match="web"):
+        engine.networks.delete("cloison0")
+    web.delete(force=True)
+    engine.networks.delete("cloison0")
+    assert netlab.difference(before, netlab.state()) == {}
+
+
+def test_internal_has_no_outside(nicked: Nicked, engine: Engine, outside: World) -> None:
+    engine.networks.create("back", ["internal=true"])
+    web, db = nicked("web", "nics.eth0.network=back"), nicked("db", "nics.eth0.network=back")
+    with netlab.serving(outside), netlab.serving(db), netlab.serving(HERE):
+        assert netlab.asks(web, netlab.address(db)) == netlab.address(web)
+        assert netlab.cannot_reach(web, netlab.FAR4)
+        gateway = netlab.address(HERE, netlab.bridge_of(web))
+        inside(web, "ip", "route", "add", "default", "via", gateway)
+        assert netlab.cannot_reach(web, netlab.FAR4)  # nor with a route of its own making
+        assert netlab.cannot_reach(web, netlab.OUTSIDE4)
+
+
+def test_isolated_instances_do_not_see_each_other(nicked: Nicked, engine: Engine, outside: World) -> None:
+    engine.networks.create("apart", ["isolated=true"])
+    web, db = nicked("web", "nics.eth0.network=apart"), nicked("db", "nics.eth0.network=apart")
+    mac = netlab.link(web, "eth0")["address"]
+    with netlab.serving(db), netlab.serving(outside):
+        assert netlab.cannot_reach(web, netlab.address(db))
+        assert netlab.cannot_reach(web, netlab.address(db, family=6))
+        assert netlab.asks(web, netlab.FAR4) == netlab.HOST4
+        with netlab.frames(db, "eth0") as seen:
+            netlab.said(web, "frame", "eth0", netlab.arp(mac, netlab.address(web), netlab.address(db)))
+        # Nor round the corner, through the host, with the bridge's MAC address under the sibling's IP address.
+        bridge = netlab.link(HERE, netlab.bridge_of(web))["address"]
+        with netlab.frames(db, "eth0") as round_the_corner:
+            frame = netlab.udp4(mac, bridge, netlab.address(web), netlab.address(db))
+            assert netlab.said(web, "frame", "eth0", frame) == "ok"
+    assert not [each for each in seen if each[6:12].hex(":") == mac]
+    assert not [each for each in round_the_corner if b"spoof" in each]
+
+
+def test_without_nat_the_outside_sees_whose_packet_it_is(nicked: Nicked, engine: Engine, outside: World) -> None:
+    engine.networks.create("plain", ["nat=false", "ipv4=10.44.0.1/24", "ipv6=fd44::1/64"])
+    web = nicked("web", "nics.eth0.network=plain")
+    outside.do(f"ip route add 10.44.0.0/24 via {netlab.HOST4}; ip -6 route add fd44::/64 via {netlab.HOST6}")
+    try:
+        with netlab.serving(outside), netlab.serving(web):
+            for family, far in ((4, netlab.FAR4), (6, netlab.FAR6)):
+                assert netlab.asks(web, far) == netlab.address(web, family=family)
+                assert netlab.asks(outside, netlab.address(web, family=family)) == (
+                    netlab.OUTSIDE4 if family == 4 else netlab.OUTSIDE6
+                )
+    finally:
+        outside.do("ip route del 10.44.0.0/24; ip -6 route del fd44::/64")
+
+
+def test_two_networks_pass_packets_on_to_each_other(nicked: Nicked, engine: Engine) -> None:
+    engine.networks.create("other", [])
+    web, db = nicked("web"), nicked("db", "nics.eth0.network=other")
+    with netlab.serving(db):
+        # Through the host, and so under its address on the other network.
+        assert netlab.asks(web, netlab.address(db)) == netlab.address(HERE, netlab.bridge_of(db))
+
+
+def test_the_mtu_of_a_network_is_that_of_its_nics(nicked: Nicked, engine: Engine) -> None:
+    engine.networks.create("small", ["mtu=1380"])
+    web = nicked("web", "nics.eth0.network=small")
+    assert netlab.link(web, "eth0")["mtu"] == netlab.link(HERE, netlab.bridge_of(web))["mtu"] == 1380
+
+
+def test_a_network_over_an_interface_shares_that(nicked: Nicked, engine: Engine, outside: World) -> None:
+    engine.networks.create("wan", [f"parent={netlab.UPLINK}"])
+    web = nicked("web", "nics.eth0.network=wan", "nics.eth0.addresses=203.0.113.90/24")
+    with netlab.serving(web):
+        assert netlab.asks(outside, "203.0.113.90") == netlab.OUTSIDE4
+
+
+# --- names and leases ------------------------------------------------------------------------------------------------
+
+
+def test_names_resolve_from_instances_and_host(nicked: Nicked) -> None:
+    web, db = nicked("web"), nicked("db")
+    bridge = netlab.bridge_of(web)
+    for family in (4, 6):
+        wanted = [netlab.address(db, family=family)]
+        for server in (netlab.address(HERE, bridge), netlab.address(HERE, bridge, 6)):
+            assert eventually(lambda s=server, f=family, w=wanted: netlab.resolve(s, "db.cloison", f) == w, 5)  # type: ignore[misc]
+    assert netlab.address(db) in inside(web, "nslookup", "db.cloison")
+    db.stop()
+    assert eventually(lambda: netlab.resolve(netlab.address(HERE, bridge), "db.cloison") == [], 5)
+
+
+def test_the_files_inside_say_what_is_right(nicked: Nicked) -> None:
+    web = nicked()
+    assert inside(web, "cat", "/etc/hostname") == "web\n"
+    hosts = inside(web, "cat", "/etc/hosts")
+    assert "127.0.0.1" in hosts
+    assert "web" in hosts
+    resolver = inside(web, "cat", "/etc/resolv.conf")
+    assert f"nameserver {netlab.address(HERE, netlab.bridge_of(web))}" in resolver
+    assert "search cloison" in resolver
+
+
+def test_what_the_user_wrote_stays(nicked: Nicked) -> None:
+    web = nicked()
+    written = {
+        "/etc/hostname": "mine\n",
+        "/etc/hosts": "127.0.0.1 mine\n",
+        "/etc/resolv.conf": "nameserver 192.0.2.1\n",
+    }
+    for path, text in written.items():
+        assert web.exec(["sh", "-c", f"cat > {path}"], input=text.encode()).code == 0
+    web.stop()
+    web.start()
+    for path, text in written.items():
+        assert inside(web, "cat", path) == text
+
+
+def test_a_name_server_of_ones_own(nicked: Nicked) -> None:
+    web = nicked("web", "nics.eth0.type=bridged", "nics.eth0.dns=192.0.2.53")
+    assert "nameserver 192.0.2.53" in inside(web, "cat", "/etc/resolv.conf")
+
+
+def test_a_client_of_dhcp_gets_the_address_that_is_its_own(nicked: Nicked, outside: World) -> None:
+    """With addresses=dhcp nothing is set from outside; BusyBox's client asks, and so is told everything."""
+    web = nicked("web", "nics.eth0.type=bridged", "nics.eth0.addresses=dhcp")
+    assert [each for each in netlab.addresses(web, "eth0") if ":" not in each] == []
+    script = '[ "$1" = bound ] && ip address add $ip/$mask dev $interface && ip route add default via $router; exit 0'
+    assert web.exec(["sh", "-c", "cat > /dhcp; chmod +x /dhcp"], input=f"#!/bin/sh\n{script}\n".encode()).code == 0
+    inside(web, "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", "/dhcp")
+    reserved = _reserved(web)
+    assert netlab.address(web) == reserved
+    with netlab.serving(outside):
+        assert netlab.asks(web, netlab.FAR4) == netlab.HOST4
+    server = netlab.address(HERE, netlab.bridge_of(web))
+    assert netlab.resolve(server, "web.cloison") == [reserved]
+
+
+def _reserved(instance: Instance) -> str:
+    """The address that the store has for it."""
+    member = instance._engine.networks.info("cloison0").members[0]
+    return next(each for each in member.addresses if ":" not in each).partition("/")[0]
+
+
+def test_who_is_unknown_gets_no_lease(nicked: Nicked) -> None:
+    web = nicked("web", "nics.eth0.type=bridged", "nics.eth0.addresses=dhcp")
+    inside(web, "ip", "link", "set", "eth0", "down")
+    inside(web, "ip", "link", "set", "eth0", "address", "02:c1:05:00:00:99")
+    inside(web, "ip", "link", "set", "eth0", "up")
+    done = web.exec(["udhcpc", "-i", "eth0", "-n", "-q", "-t", "2", "-T", "1", "-s", "/bin/true"])
+    assert done.code != 0
+
+
+# --- addresses -------------------------------------------------------------------------------------------------------
+
+
+def test_an_address_stays_with_its_instance(nicked: Nicked) -> None:
+    web = nicked()
+    first, mac = netlab.addresses(web, "eth0"), netlab.link(web, "eth0")["address"]
+    web.stop()
+    nicked("db")
+    web.start()
+    assert (netlab.addresses(web, "eth0"), netlab.link(web, "eth0")["address"]) == (first, mac)
+
+
+def test_static_ones_of_both_kinds(nicked: Nicked, engine: Engine) -> None:
+    engine.networks.create("lan", ["ipv4=10.41.0.1/24", "ipv6=fd41::1/64"])
+    wanted = "10.41.0.7/24,10.41.0.8/24,fd41::7/64"
+    web = nicked("web", "nics.eth0.network=lan", f"nics.eth0.addresses={wanted}")
+    assert set(wanted.split(",")) <= set(netlab.addresses(web, "eth0"))
+    with netlab.serving(web):
+        for each in ("10.41.0.7", "10.41.0.8", "fd41::7"):
+            assert netlab.asks(HERE, each) in ("10.41.0.1", "fd41::1")
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "said"),
+    [
+        (("nics.eth0.network=lan", "nics.eth0.addresses=10.99.0.2/24"), Invalid, "10.99.0.2"),
+        (("nics.eth0.network=lan", "nics.eth0.addresses=10.41.0.7/24"), Exists, "taken"),
+        (("nics.eth0.type=macvlan", "nics.eth0.parent=eth99"), Invalid, "eth99"),
+        (("nics.eth0.type=phys", f"nics.eth0.parent={netlab.UPLINK}"), CloisonError, "default route"),
+        (("nics.a-name-of-16-chr.type=bridged",), Invalid, "15"),
+        (("nics.eth0.mac=02:c1:05:zz:00:01",), Invalid, "02:c1:05:zz:00:01"),
+        (("nics.eth0.mac=01:00:5e:00:00:01",), Invalid, "01:00:5e:00:00:01"),
+        (("nics.eth0.network=nowhere",), NotFound, "nowhere"),
+        (("nics.eth0.type=bridged", "ports.8080/tcp=80"), CloisonError, "taken"),
+    ],
+    ids=lambda value: value[-1] if isinstance(value, tuple) else "",
+)
+def test_bad_input(
+    config: tuple[str, ...], error: type[CloisonError], said: str, engine: Engine, nicked: Nicked
+) -> None:
+    engine.networks.create("lan", ["ipv4=10.41.0.1/24", "ipv6=none"])
+    nicked("taken", "nics.eth0.network=lan", "nics.eth0.addresses=10.41.0.7/24", "ports.8080/tcp=80")
+    with pytest.raises(error, match=said.replace(".", r"\.")):
+        engine.create("busybox", "bad", config=config)
+    assert [each.name for each in engine.instances()] == ["taken"]
+
+
+@pytest.mark.parametrize(
+    "subnet", ["ipv4=203.0.113.77/28", "ipv4=10.41.0.129/25", "ipv6=fd41::2/64", "ipv6=2001:db8::9/64"]
+)
+def test_a_subnet_that_overlaps_is_refused(subnet: str, engine: Engine) -> None:
+    engine.networks.create("lan", ["ipv4=10.41.0.1/24", "ipv6=fd41::1/64"])
+    with pytest.raises(CloisonError, match=r"overlap|collide|taken|has"):
+        engine.networks.create("other", [subnet])

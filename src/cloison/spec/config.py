@@ -143,7 +143,7 @@ def address(name: str, text: str = "") -> Address:
     name = _ALIASES.get(name, name)
     refused: Invalid | None = None
     for key in KEYS:
-        if key.name == name:
+        if key.name == name and "*" not in name:
             return Address(key, "", name)
         item = _star(key.name, name)
         if item:

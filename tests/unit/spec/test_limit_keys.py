@@ -313,3 +313,9 @@ def test_any_configuration_comes_back_from_its_items_and_from_the_store(settings
 def test_any_configuration_can_be_taken_back_key_by_key(settings: list[str]) -> None:
     config = assign_all(Config(), settings)
     assert assign_all(config, [f"{key}=" for key, _text in items(config)]) == Config()
+
+
+def test_a_star_that_somebody_writes_is_a_name_and_no_pattern() -> None:
+    assert assign_all(Config(), ["env.*=0"]).env == {"*": "0"}
+    with pytest.raises(Invalid):
+        assign_all(Config(), ["limits.rlimits.*=5"])

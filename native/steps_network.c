@@ -157,6 +157,16 @@ hear_all(int from, const struct talk *talk, int64_t ignore, int *refused)
 	return first;
 }
 
+static int64_t
+now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* By the clock: a pause takes longer than it was asked to, on a busy machine many times. */
 static void
 pause_a_moment(void)
 {
@@ -169,15 +179,17 @@ pause_a_moment(void)
 static int
 converse(int to, const struct talk *talk, int *refused)
 {
-	int64_t left_ms = talk->patience_ms;
+	const int64_t until = now_ms() + talk->patience_ms;
+	bool is_last;
 	int error = to;
 
-	for (; to >= 0; left_ms -= RETRY_MS) {
+	while (to >= 0) {
+		is_last = now_ms() >= until;
 		error = send_batch(to, talk);
 		if (error >= 0)
-			error = hear_all(to, talk, left_ms > 0 ? 0
-					 : talk->ignore, refused);
-		if (error != -ENODEV || left_ms <= 0)
+			error = hear_all(to, talk, is_last ? talk->ignore : 0,
+					 refused);
+		if (error != -ENODEV || is_last)
 			break;
 		pause_a_moment();
 	}
@@ -241,7 +253,7 @@ do_netlink_in(const struct arg_netlink_in *arg, struct state *st)
 int
 do_rename_link(const struct arg_rename_link *arg, UNUSED struct state *st)
 {
-	int64_t left_ms = arg->patience_ms;
+	const int64_t until = now_ms() + arg->patience_ms;
 	struct ifreq request = { 0 };
 	int error, fd;
 
@@ -251,9 +263,9 @@ do_rename_link(const struct arg_rename_link *arg, UNUSED struct state *st)
 	fd = outcome(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 	if (fd < 0)
 		return fd;
-	for (;; left_ms -= RETRY_MS) {
+	for (;;) {
 		error = outcome(ioctl(fd, SIOCSIFNAME, &request));
-		if (error != -ENODEV || left_ms <= 0)
+		if (error != -ENODEV || now_ms() >= until)
 			break;
 		pause_a_moment();
 	}

@@ -69,7 +69,7 @@ def installation(root: Path) -> Iterator[Engine]:
             instance.delete(force=True)
         ids = {event.subject for event in engine.events()}
         engine.store.close()
-        eventually(lambda: not traces.left(root, ids), 5)  # an alarm may be at work: it ends by itself
+        eventually(lambda: not traces.left(root, ids), 30)  # an alarm may be at work: it ends by itself
         assert traces.left(root, ids) == []
 
 

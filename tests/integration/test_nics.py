@@ -97,7 +97,9 @@ def bridge() -> Iterator[Bridge]:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[str, str]]:
-    """Two interfaces of the host that are one another's other end: the first is to be lent, or built upon."""
+    """Two interfaces of the host that are one another's other end: the first is to be lent, or built upon.
+
+    A test asks for it before it asks for instances: so it goes after they have ended."""
     one, other = (f"cl{end}{os.getpid()}x{next(_numbers)}"[:15] for end in "ab")
     subprocess.run(["ip", "link", "add", one, "up", "type", "veth", "peer", other], check=True)
     subprocess.run(["ip", "addr", "add", "10.204.0.1/24", "dev", other], check=True)
@@ -231,7 +233,7 @@ def test_a_routed_interface_has_the_host_as_its_only_neighbour(given: Given, lau
 
 
 def test_a_macvlan_is_on_its_parent_and_can_be_had_again_at_once(
-    given: Given, launch: Launch, pair: tuple[str, str]
+    given: Given, pair: tuple[str, str], launch: Launch
 ) -> None:
     index = int(link(pair[0])["ifindex"])
     given(
@@ -256,7 +258,7 @@ def test_a_macvlan_is_on_its_parent_and_can_be_had_again_at_once(
         web.restart()  # with the same MAC address, which the kernel grants one of them at a time
 
 
-def test_a_lent_interface_comes_home_with_its_name(given: Given, launch: Launch, pair: tuple[str, str]) -> None:
+def test_a_lent_interface_comes_home_with_its_name(given: Given, pair: tuple[str, str], launch: Launch) -> None:
     given(lambda _place: (Interface(0, "phys", "eth0", host_name=pair[0], addresses=("10.204.0.2/24",)),))
     web = launch(*QUICK)
     for _ in range(3):
@@ -267,7 +269,7 @@ def test_a_lent_interface_comes_home_with_its_name(given: Given, launch: Launch,
         web.start()
 
 
-def test_a_lent_interface_comes_home_after_a_dead_monitor(given: Given, launch: Launch, pair: tuple[str, str]) -> None:
+def test_a_lent_interface_comes_home_after_a_dead_monitor(given: Given, pair: tuple[str, str], launch: Launch) -> None:
     given(lambda _place: (Interface(0, "phys", "eth0", host_name=pair[0]),))
     web = launch(*QUICK)
     os.kill(web.observe().monitor_pid, signal.SIGKILL)
@@ -277,7 +279,7 @@ def test_a_lent_interface_comes_home_after_a_dead_monitor(given: Given, launch: 
 
 
 def test_a_lent_interface_that_the_guest_renamed_comes_home(
-    given: Given, launch: Launch, pair: tuple[str, str]
+    given: Given, pair: tuple[str, str], launch: Launch
 ) -> None:
     given(lambda _place: (Interface(0, "phys", "eth0", host_name=pair[0]),))
     web = launch(*QUICK)
@@ -285,6 +287,17 @@ def test_a_lent_interface_that_the_guest_renamed_comes_home(
         ip("link", *words.split(), inside=web)
     web.stop()
     assert link(pair[0])["altnames"] == ["mine"]
+
+
+def test_an_instance_ends_whose_lent_interface_was_pulled_out(
+    given: Given, pair: tuple[str, str], launch: Launch
+) -> None:
+    given(lambda _place: (Interface(0, "phys", "eth0", host_name=pair[0]),))
+    web = launch(*QUICK)
+    subprocess.run(["ip", "link", "del", pair[1]], check=True)
+    web.stop(force=True)
+    ended = web.info().exit
+    assert ended is not None and ended.undo_failed == 0
 
 
 # --- plugged in while it runs ----------------------------------------------------------------------------

@@ -166,7 +166,7 @@ now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* By the clock: a pause takes longer than it was asked to, on a busy machine many times. */
+/* By the clock: on a busy machine a pause takes many times longer. */
 static void
 pause_a_moment(void)
 {

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import report
 from bench.ground import KEPT, Ground, ground, leftovers, sweep
-from bench.rows import command, fifty, images, limits, start, stats, system
+from bench.rows import command, fifty, images, limits, network, start, stats, system
 from bench.series import Row
 
 ROWS: dict[str, Callable[[Ground], Iterator[Row]]] = {
@@ -20,6 +20,7 @@ ROWS: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "images": images.rows,
     "limits": limits.rows,
     "stats": stats.rows,
+    "network": network.rows,
 }
 
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -69,6 +70,8 @@ def ground(*, is_quick: bool, kept: Path = KEPT) -> Iterator[Ground]:
         place = Ground(Path(made), kept, later, is_quick=is_quick)
         for left in place.engine.instances():  # of a run that was killed
             remove(left)
+        for network in place.engine.networks.all():
+            place.engine.networks.delete(network.name)
         image = place.engine.image("busybox")
         subprocess.run([found("cp"), "-a", image.layers[0], str(place.rootfs)], env=ENVIRONMENT, check=True)
         os.chmod(made, 0o755)  # an init with mapped ids has to get through
@@ -84,14 +87,23 @@ def sweep(mark: str) -> None:
             directory.rmdir()
 
 
+def wire_mark(mark: str) -> str:
+    """The beginning of the names of this run's interfaces and network namespaces, which have at most 15 bytes."""
+    return f"cb{zlib.crc32(mark.encode()):08x}"
+
+
 def leftovers(mark: str) -> tuple[str, ...]:
-    """Mounts, control groups, processes and files that still bear the mark of this run."""
+    """Mounts, control groups, processes, interfaces and files that still bear the mark of this run."""
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines() if mark in line]
     groups = [str(path) for path in _cgroups(mark) if mark in str(path)]
     files = [str(path) for path in Path(tempfile.gettempdir()).glob(mark)]
+    wires = [
+        str(path) for place in ("/sys/class/net", "/run/netns") for path in Path(place).glob(f"{wire_mark(mark)}*")
+    ]
     return tuple(
         [f"mount {path}" for path in mounts]
         + [f"files {path}" for path in files]
+        + [f"interface or network namespace {path}" for path in wires]
         + [f"control group {path}" for path in groups]
         + [f"process {pid} ({line})" for pid, line in processes(lambda line: mark in line)]
     )

@@ -14,10 +14,19 @@ from bench.processes import Failed, found, output
 
 ENVIRONMENT = OURS | {"PATH": "/usr/sbin:/sbin"}
 FIRST_ID = 1_000_000_000  # far from the ranges that distributions and cloison give out
+NO_NETWORK = ("lxc.net.0.type = empty",)
 
 
-def configure(ground: Ground, name: str, rootfs: Path, *, init: str = "/sbin/init", limits: bool = False) -> str:
-    """Write the configuration of a container; its full name. Stopped at the end."""
+def configure(
+    ground: Ground,
+    name: str,
+    rootfs: Path,
+    *,
+    init: str = "/sbin/init",
+    limits: bool = False,
+    network: tuple[str, ...] = NO_NETWORK,
+) -> str:
+    """Write the configuration of a container; its full name. Stopped at the end. `network` are its lines about that."""
     full = f"{ground.mark}-{name}"
     lines = [
         f"lxc.uts.name = {name}",
@@ -25,7 +34,7 @@ def configure(ground: Ground, name: str, rootfs: Path, *, init: str = "/sbin/ini
         "lxc.rootfs.options = idmap=container",
         f"lxc.idmap = u 0 {FIRST_ID} 65536",
         f"lxc.idmap = g 0 {FIRST_ID} 65536",
-        "lxc.net.0.type = empty",
+        *network,
         f"lxc.init.cmd = {init}",
         "lxc.mount.auto = proc:mixed sys:mixed cgroup:mixed",
         "lxc.tty.max = 0",

@@ -72,16 +72,20 @@ def compared(
     *,
     unit: str = "ms",
     at_most: float | None = None,
+    at_least: float | None = None,
     bar: str = "",
     note: str = "",
 ) -> Row:
-    """A row of two series; its bar is the ratio `at_most`, or none."""
+    """A row of two series; its bar is the ratio `at_most` or `at_least`, or none."""
     ours, theirs = pair
     ratio = ratios(ours, theirs)
     verdict: Verdict = ""
     if at_most is not None:
         bar = bar or f"at most {at_most:g} x {peer}"
         verdict = "met" if ratio.median <= at_most else "missed"
+    elif at_least is not None:
+        bar = bar or f"at least {at_least:g} x {peer}"
+        verdict = "met" if ratio.median >= at_least else "missed"
     return Row(
         what=what,
         peer=peer,
@@ -95,14 +99,14 @@ def compared(
     )
 
 
-def more_than(what: str, peer: str, pair: tuple[Series, Series], *, at_most_ms: float) -> Row:
-    """A row of two series; its bar is the median of their differences, which stands in the note."""
+def more_than(what: str, peer: str, pair: tuple[Series, Series], *, at_most_ms: float | None = None) -> Row:
+    """A row of two series; its bar, if it has one, is the median of their differences, which stands in the note."""
     more = Series(tuple(a - b for a, b in zip(pair[0].values, pair[1].values, strict=True))).median
+    row = msgspec.structs.replace(compared(what, peer, pair), note=f"{more:.1f} ms more")
+    if at_most_ms is None:
+        return row
     return msgspec.structs.replace(
-        compared(what, peer, pair),
-        bar=f"at most {at_most_ms:g} ms more",
-        verdict="met" if more <= at_most_ms else "missed",
-        note=f"{more:.1f} ms more",
+        row, bar=f"at most {at_most_ms:g} ms more", verdict="met" if more <= at_most_ms else "missed"
     )
 
 

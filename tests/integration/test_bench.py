@@ -34,6 +34,18 @@ def test_a_quick_run_says_how_much_a_monitor_keeps(tmp_path: Path) -> None:
     assert 0 < row["ours"]["median"] < 1
 
 
+@pytest.mark.needs_root
+@pytest.mark.needs_cgroup
+def test_a_quick_run_measures_a_nic_and_what_passes_through_it(tmp_path: Path) -> None:
+    for program in ("iperf3", "ip", "nft", "dnsmasq"):
+        if shutil.which(program) is None:
+            pytest.skip(f"{program} is not installed")
+    started, passed = quick_run(tmp_path, "network")
+    assert started["verdict"] != "skipped", started["note"]
+    assert passed["unit"] == "Gbit/s"
+    assert passed["ratio"]["median"] > 0, passed["note"]
+
+
 def quick_run(directory: Path, *rows: str) -> list[dict[str, Any]]:
     """Run it as `make bench` does; it exits with 1 when it leaves anything behind."""
     written = directory / "bench.json"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import cloison
-from cloison import Engine, Instance
+from cloison import Engine, Instance, State
 from tests.integration import traces
 from tests.patience import patient
 
@@ -49,13 +49,27 @@ def images(tmp_path_factory: pytest.TempPathFactory, payload: Path) -> Path:
     return root / "lib" / "images"
 
 
-@pytest.fixture
-def root(tmp_path: Path, images: Path) -> Path:
-    """An empty installation, with the images of all."""
-    root = tmp_path / "root"
+@pytest.fixture(scope="session")
+def debian_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An image store with the image `debian/12`: that of CLOISON_TEST_IMAGES, or a new one, built once."""
+    if store := os.environ.get("CLOISON_TEST_IMAGES"):
+        return Path(store)
+    root = tmp_path_factory.mktemp("debian-images")
+    cloison.open(str(root)).image("debian/12")
+    return root / "lib" / "images"
+
+
+def empty_installation(root: Path, images: Path) -> Path:
+    """Make `root` an installation that has nothing but images, which it shares."""
     (root / "lib").mkdir(parents=True)
     (root / "lib" / "images").symlink_to(images)
     return root
+
+
+@pytest.fixture
+def root(tmp_path: Path, images: Path) -> Path:
+    """An empty installation, with the images of all."""
+    return empty_installation(tmp_path / "root", images)
 
 
 @contextlib.contextmanager
@@ -134,6 +148,14 @@ def stopped(engine: Engine) -> Instance:
 def init_of(instance: Instance) -> int:
     """The host's pid of an instance's init."""
     return instance.observe().pid
+
+
+def booted(instance: Instance) -> bool:
+    """Whether the systemd of a system container has started what there is to start."""
+    if instance.state is not State.RUNNING:
+        return False
+    said = instance.exec(["systemctl", "is-system-running"]).stdout.strip()
+    return said in (b"running", b"degraded")
 
 
 def answer(instance: Instance, *verb: str, **how: object) -> str:

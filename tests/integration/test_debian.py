@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloison import Engine, Instance, State
-from tests.integration.conftest import entered, init_of, inside, installation
+from tests.integration.conftest import booted, empty_installation, entered, init_of, inside, installation
 from tests.patience import patient
 
 pytestmark = [
@@ -33,12 +33,8 @@ WantedBy=multi-user.target
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
-    root = tmp_path_factory.mktemp("debian")
-    if store := os.environ.get("CLOISON_TEST_IMAGES"):
-        (root / "lib").mkdir()
-        (root / "lib" / "images").symlink_to(store)
-    with installation(root) as engine:
+def engine(tmp_path_factory: pytest.TempPathFactory, debian_images: Path) -> Iterator[Engine]:
+    with installation(empty_installation(tmp_path_factory.mktemp("debian") / "root", debian_images)) as engine:
         yield engine
 
 
@@ -48,13 +44,6 @@ def debian(engine: Engine) -> Instance:
     instance = engine.launch("debian/12", "deb", config=["limits.memory=1G", "limits.processes=1000"])
     wait_until(lambda: booted(instance))
     return instance
-
-
-def booted(instance: Instance) -> bool:
-    if instance.state is not State.RUNNING:
-        return False
-    said = instance.exec(["systemctl", "is-system-running"]).stdout.strip()
-    return said in (b"running", b"degraded")
 
 
 def wait_until(is_so: Callable[[], bool], seconds: float = BOOT_S) -> None:

@@ -1,10 +1,14 @@
 """What a network does for its instances: addresses, leases, names, the way outside, and the files about it inside."""
 
+import shutil
+import subprocess
+from pathlib import Path
+
 import pytest
 
 from cloison import Engine, Instance
 from cloison.base.errors import Busy, CloisonError, Exists, Invalid, NotFound
-from tests.integration.conftest import eventually, inside
+from tests.integration.conftest import eventually, init_of, inside
 from tests.integration.network import netlab
 from tests.integration.network.conftest import Nicked
 from tests.integration.network.netlab import HERE, World
@@ -151,13 +155,19 @@ def test_a_name_server_of_ones_own(nicked: Nicked) -> None:
     assert "nameserver 192.0.2.53" in inside(web, "cat", "/etc/resolv.conf")
 
 
+def udhcpc(instance: Instance) -> None:
+    """Have BusyBox's client ask once, and do what it is told."""
+    script = '[ "$1" = bound ] && ip address add $ip/$mask dev $interface && ip route add default via $router; exit 0'
+    written = instance.exec(["sh", "-c", "cat > /dhcp; chmod +x /dhcp"], input=f"#!/bin/sh\n{script}\n".encode())
+    assert written.code == 0
+    inside(instance, "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", "/dhcp")
+
+
 def test_a_client_of_dhcp_gets_the_address_that_is_its_own(nicked: Nicked, outside: World) -> None:
     """With addresses=dhcp nothing is set from outside; BusyBox's client asks, and so is told everything."""
     web = nicked("web", "nics.eth0.type=bridged", "nics.eth0.addresses=dhcp")
     assert [each for each in netlab.addresses(web, "eth0") if ":" not in each] == []
-    script = '[ "$1" = bound ] && ip address add $ip/$mask dev $interface && ip route add default via $router; exit 0'
-    assert web.exec(["sh", "-c", "cat > /dhcp; chmod +x /dhcp"], input=f"#!/bin/sh\n{script}\n".encode()).code == 0
-    inside(web, "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", "/dhcp")
+    udhcpc(web)
     reserved = _reserved(web)
     assert netlab.address(web) == reserved
     with netlab.serving(outside):
@@ -166,10 +176,45 @@ def test_a_client_of_dhcp_gets_the_address_that_is_its_own(nicked: Nicked, outsi
     assert netlab.resolve(server, "web.cloison") == [reserved]
 
 
-def _reserved(instance: Instance) -> str:
+_SET_WHAT_IS_TOLD = """\
+#!/bin/sh
+[ "$reason" = BOUND ] && ip address add $new_ip_address/$new_subnet_mask dev $interface
+[ "$reason" = BOUND6 ] && ip address add $new_ip6_address/128 dev $interface
+exit 0
+"""
+
+
+@pytest.mark.parametrize("family", [4, 6])
+@pytest.mark.skipif(not shutil.which("dhclient"), reason="dhclient is not installed")
+def test_a_lease_is_known_until_it_is_given_back(
+    family: int, nicked: Nicked, engine: Engine, root: Path, tmp_path: Path
+) -> None:
+    """dhclient of the host in the instance's network: what it has, dnsmasq and `network info` have, and no longer."""
+    web = nicked("web", "nics.eth0.type=bridged", "nics.eth0.addresses=dhcp")
+    script = tmp_path / "script"
+    script.write_text(_SET_WHAT_IS_TOLD)
+    script.chmod(0o755)
+    files = ["-sf", str(script), "-lf", str(tmp_path / "leases"), "-pf", str(tmp_path / "pid")]
+    assert eventually(lambda: not netlab.ip(web, "address", "show", "tentative"), 5)  # the link's own of IPv6
+    enter = ["nsenter", "--net", "--target", str(init_of(web)), "--"]
+    dhclient = [*enter, "dhclient", f"-{family}", *files, "eth0"]
+    told = root / "lib/networks/cloison0/leases"
+    subprocess.run([*dhclient, "-1"], check=True, stdout=-3, stderr=-3)
+    try:
+        reserved = _reserved(web, family)
+        assert netlab.address(web, family=family) == reserved
+        assert [each.address for each in engine.networks.info("cloison0").leases] == [reserved]
+        assert f" {reserved} web " in told.read_text()
+    finally:
+        subprocess.run([*dhclient, "-r"], check=True, stdout=-3, stderr=-3)
+    assert eventually(lambda: engine.networks.info("cloison0").leases == (), 5)
+    assert reserved not in told.read_text()
+
+
+def _reserved(instance: Instance, family: int = 4) -> str:
     """The address that the store has for it."""
     member = instance._engine.networks.info("cloison0").members[0]
-    return next(each for each in member.addresses if ":" not in each).partition("/")[0]
+    return next(each for each in member.addresses if (":" in each) == (family == 6)).partition("/")[0]
 
 
 def test_who_is_unknown_gets_no_lease(nicked: Nicked) -> None:

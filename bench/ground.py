@@ -24,6 +24,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 # Parents that the neighbours make in every hierarchy and do not take away; removed where they are empty.
 THEIR_CGROUPS = ("lxc.pivot", "docker", "libpod_parent")
 LXC_LOCKS = Path("/run/lxc/lock")
+ALONE = "nics.eth0.type=empty"
 LIMITS = ("limits.memory=64M", "limits.cpus=1", "limits.processes=100")
 
 
@@ -43,8 +44,9 @@ class Ground:
         return max(3, number // 10) if self.is_quick else number
 
     def instance(self, name: str, *config: str, image: str = "busybox") -> cloison.Instance:
-        """A new instance, deleted at the end."""
-        instance = self.engine.create(image, name, config=config)
+        """A new instance, deleted at the end; with a loopback alone unless `config` has nics, as its neighbours."""
+        alone = () if any(setting.startswith("nics.") for setting in config) else (ALONE,)
+        instance = self.engine.create(image, name, config=(*alone, *config))
         self.later.callback(remove, instance)
         return instance
 

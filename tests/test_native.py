@@ -56,7 +56,7 @@ def test_a_container_lives_and_ends_under_the_sanitizers(sanitized: Path, tmp_pa
     script = """
 import cloison
 engine = cloison.open()
-web = engine.launch("busybox", "web", config=["limits.memory=64M"])
+web = engine.launch("busybox", "web", config=["nics.eth0.type=empty", "limits.memory=64M"])
 assert web.exec(["cat"], input=b"x" * 100000).stdout == b"x" * 100000
 assert web.exec(["false"]).code == 1
 web.kill("SIGKILL")

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from time import perf_counter_ns
 
 import cloison
-from bench.ground import Ground
+from bench.ground import ALONE, Ground
 from bench.series import Measure, Row, alternate, compared, skipped
 from cloison.images import Facts, Image, layers
 from cloison.images.workspace import workspace
@@ -37,7 +37,7 @@ def rows(ground: Ground) -> Iterator[Row]:
 def _create_and_delete(ground: Ground, image: str) -> Measure:
     def measure() -> float:
         began = perf_counter_ns()
-        ground.engine.create(image, "from-image").delete()
+        ground.engine.create(image, "from-image", config=(ALONE,)).delete()
         return (perf_counter_ns() - began) / 1e6
 
     return measure

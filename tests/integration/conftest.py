@@ -81,6 +81,8 @@ def installation(root: Path) -> Iterator[Engine]:
         yield engine
         for instance in engine.instances():
             instance.delete(force=True)
+        for network in engine.networks.all():  # cloison0 stays otherwise, as for everybody
+            engine.networks.delete(network.name)
         ids = {event.subject for event in engine.events()}
         engine.store.close()
         eventually(lambda: not traces.left(root, ids), 30)  # an alarm may be at work: it ends by itself

@@ -89,7 +89,7 @@ def test_an_image_in_use_is_kept(cli: Cli, stopped: Instance) -> None:
 
 
 def test_an_init_that_is_missing_leaves_nothing_of_a_launch(cli: Cli, engine: Engine) -> None:
-    done = cli("launch", "busybox", "web", "--set", "init.command=/nonesuch")
+    done = cli("launch", "busybox", "web", "--network", "empty", "--set", "init.command=/nonesuch")
     assert done.returncode in (3, 127)
     assert "/nonesuch" in done.stderr
     assert engine.instances() == ()
@@ -141,7 +141,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_named_and_nothing_half_made_stays(cli: Cli, full_disk: Path) -> None:
-    done = cli("launch", "busybox", "web", CLOISON_ROOT=str(full_disk))
+    done = cli("launch", "busybox", "web", "--network", "empty", CLOISON_ROOT=str(full_disk))
     refused(done, 6, "[no-space]")
     listed = cli("image", "ls", "--json", CLOISON_ROOT=str(full_disk))
     assert listed.stdout.strip() == "[]"
@@ -156,7 +156,7 @@ def test_a_disk_that_is_full_when_an_instance_is_made(cli: Cli, engine: Engine, 
     try:
         (room / "lib").mkdir()
         (room / "lib" / "images").symlink_to(root / "lib" / "images")
-        done = [cli("create", "busybox", f"w{n}", *("--set", "env.A=1"), CLOISON_ROOT=str(room)) for n in range(6)]
+        done = [cli("create", "busybox", f"w{n}", "--network", "empty", CLOISON_ROOT=str(room)) for n in range(6)]
         failed = [one for one in done if one.returncode]
         assert failed
         for one in failed:

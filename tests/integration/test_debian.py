@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloison import Engine, Instance, State
-from tests.integration.conftest import booted, empty_installation, entered, init_of, inside, installation
+from tests.integration.conftest import ALONE, booted, empty_installation, entered, init_of, inside, installation
 from tests.patience import patient
 
 pytestmark = [
@@ -156,7 +156,7 @@ def test_poweroff_inside_stops_it(debian: Instance) -> None:
 
 
 def test_a_privileged_debian_boots_too(engine: Engine) -> None:
-    instance = engine.launch("debian/12", "priv", config=["security.privileged=true"])
+    instance = engine.launch("debian/12", "priv", config=[*ALONE, "security.privileged=true"])
     wait_until(lambda: booted(instance))
     assert inside(instance, "systemctl", "is-system-running") == "running\n"
     assert Path(f"/proc/{init_of(instance)}").stat().st_uid == 0

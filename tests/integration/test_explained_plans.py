@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 CONFIGS = {
     "plain": [],
+    "no network": ["nics.eth0.type=none"],
     "limits": ["limits.memory=64M", "limits.cpus=1.5", "limits.processes=100"],
     "host network": ["nics.eth0.type=host"],
     "privileged": ["security.privileged=true"],

@@ -17,7 +17,7 @@ import pytest
 import cloison
 from cloison import Busy, CloisonError, Engine, Instance, State
 from tests.integration import traces
-from tests.integration.conftest import QUICK, init_of
+from tests.integration.conftest import ALONE, QUICK, init_of
 from tests.patience import patient
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(600)]
@@ -250,7 +250,7 @@ def test_a_journal_that_was_cut_off_is_no_obstacle(stopped: Instance, engine: En
 def test_one_that_cannot_be_repaired_now_does_not_keep_the_others_from_it(
     quick: Instance, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    busy = engine.create("busybox", "a-busy-one")
+    busy = engine.create("busybox", "a-busy-one", config=ALONE)
     os.kill(quick.observe().monitor_pid, signal.SIGKILL)
     wait_until(lambda: quick.state is State.STUCK)
     monkeypatch.setattr("cloison.engine.instance.LOCK_PATIENCE_S", 0.1)
@@ -263,7 +263,7 @@ DEATHS = {
     "create": """
 from cloison.engine import records
 records.claim_name = lambda *_: os.kill(os.getpid(), 9)
-engine.create("busybox", "half")
+engine.create("busybox", "half", config=["nics.eth0.type=empty"])
 """,
     "delete": """
 from cloison.storage import overlay
@@ -304,7 +304,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.usefixtures("shipped")
 def test_five_hundred_cycles_leave_the_machine_as_it_was(engine: Engine, root: Path) -> None:
-    instance = engine.create("busybox", "true", config=["init.command=/bin/true", "limits.memory=32M"])
+    instance = engine.create("busybox", "true", config=[*ALONE, "init.command=/bin/true", "limits.memory=32M"])
     instance.start()
     instance.wait(20)
     before = photograph()

@@ -12,7 +12,7 @@ import pytest
 import cloison
 from cloison import Engine, Exists, Instance, Invalid, NotFound, State, WrongState
 from tests.integration import traces
-from tests.integration.conftest import PAYLOAD, QUICK, Launch, init_of
+from tests.integration.conftest import ALONE, PAYLOAD, QUICK, Launch, init_of
 from tests.patience import patient
 
 pytestmark = [pytest.mark.guest, pytest.mark.needs_root]
@@ -193,11 +193,11 @@ def test_a_new_name_is_found_and_the_old_one_is_free(stopped: Instance, engine: 
     assert engine.get("other").id == stopped.id
     with pytest.raises(NotFound):
         engine.get("quick")
-    engine.create("busybox", "quick")
+    engine.create("busybox", "quick", config=ALONE)
 
 
 def test_a_name_that_is_taken_or_impossible_is_refused(stopped: Instance, engine: Engine) -> None:
-    engine.create("busybox", "other")
+    engine.create("busybox", "other", config=ALONE)
     with pytest.raises(Exists):
         stopped.rename("other")
     with pytest.raises(Invalid):

@@ -16,6 +16,7 @@ import pytest
 from cloison import Engine, Instance, Invalid, Unsupported
 from tests.integration import traces, witness
 from tests.integration.conftest import (
+    ALONE,
     PAYLOAD,
     QUICK,
     Cli,
@@ -315,7 +316,7 @@ def test_a_list_without_terminals_is_refused_with_what_to_add(engine: Engine) ->
 
 def test_an_exception_from_what_is_allowed_is_made_or_refused_by_name(stopped: Instance, engine: Engine) -> None:
     """Of what a wildcard allows, v1 cannot deny a part: that is said, and never just left out."""
-    settings = ("security.privileged=true", "limits.devices=allow c 1:* rwm, deny c 1:9 rwm")
+    settings = (*ALONE, "security.privileged=true", "limits.devices=allow c 1:* rwm, deny c 1:9 rwm")
     stopped.start()
     is_v1 = any(one.version == 1 for one in witness.groups(stopped) if (one.path / "devices.list").exists())
     if is_v1:

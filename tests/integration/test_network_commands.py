@@ -1,15 +1,18 @@
 """The commands about networks, in a network namespace that stands for the host."""
 
+import ipaddress
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.integration.conftest import PROGRAM, refused
+from tests.integration.conftest import PAYLOAD, PROGRAM, refused
 from tests.kernel.namespaces import Namespace, new_namespace
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
@@ -27,25 +30,35 @@ def namespace() -> Iterator[Namespace]:
 def there(root: Path, namespace: Namespace) -> Iterator[There]:
     """A command of cloison on that host; at the end no interface, rule or process is left on it."""
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
+    def run(*words: str, without: str = "", **changed: str) -> subprocess.CompletedProcess[str]:
+        hide = (
+            ["unshare", "--mount", "sh", "-c", 'mount --bind /dev/null "$0" && exec "$@"', without] if without else []
+        )
         enter = ["nsenter", f"--net=/proc/self/fd/{namespace.fd}"]
         return subprocess.run(
-            [*enter, PROGRAM, "-q", *words],
+            [*enter, *hide, PROGRAM, "-q", *words],
             capture_output=True,
             text=True,
-            env={**os.environ, "CLOISON_ROOT": str(root)},
+            env={**os.environ, "CLOISON_ROOT": str(root), **changed},
             stdin=subprocess.DEVNULL,
             pass_fds=[namespace.fd],
             timeout=60,
         )
 
     yield run
-    for name in run("ls", "-q").stdout.split():
-        run("delete", "--force", name)
-    run("network", "delete", *(each["name"] for each in json.loads(run("network", "ls", "--json").stdout)))
+    taken_down(run)
     assert namespace.names() == {"lo"}
     assert "cloison" not in namespace.run("nft", "list", "ruleset")
     assert subprocess.run(["pgrep", "-f", f"dnsmasq.*{root}"], stdout=subprocess.DEVNULL).returncode == 1
+
+
+def taken_down(run: There, **changed: str) -> None:
+    """Delete every instance and every network of an installation."""
+    for name in run("ls", "-q", **changed).stdout.split():
+        run("delete", "--force", name, **changed)
+    known = json.loads(run("network", "ls", "--json", **changed).stdout)
+    if known:
+        fine(run("network", "delete", *(each["name"] for each in known), **changed))
 
 
 def fine(done: subprocess.CompletedProcess[str]) -> str:
@@ -163,3 +176,136 @@ def test_the_rules_of_a_network_on_a_bridge_of_the_host_are_those_of_its_nics(
     fine(there("delete", "--force", "web"))
     assert "4321" not in namespace.run("nft", "list", "ruleset")
     namespace.run("ip", "link", "delete", "br9")
+
+
+# --- what an instance has about which nothing is said ----------------------------------------------------------------
+
+
+def addresses(there: There, name: str, nic: str = "eth0", **changed: str) -> list[Any]:
+    """What ip(8) sees on a nic inside."""
+    pid = json.loads(fine(there("info", name, "--json", **changed)))[0]["pid"]
+    command = ["nsenter", "--net", "--target", str(pid), "ip", "-json", "addr", "show", "dev", nic]
+    [link] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert link["operstate"] == "UP"
+    return [ipaddress.ip_address(each["local"]) for each in link["addr_info"] if each["scope"] == "global"]
+
+
+def subnets(there: There, network: str = "cloison0", **changed: str) -> list[Any]:
+    """Those of a network, IPv4 first."""
+    info = json.loads(fine(there("network", "info", network, "--json", **changed)))
+    return [ipaddress.ip_network(info[family], strict=False) for family in ("ipv4", "ipv6")]
+
+
+def links(there: There, name: str) -> dict[str, list[str]]:
+    """The interfaces inside, as ip(8) sees them, each with its flags."""
+    pid = json.loads(fine(there("info", name, "--json")))[0]["pid"]
+    command = ["nsenter", "--net", "--target", str(pid), "ip", "-json", "link"]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {each["ifname"]: each["flags"] for each in found}
+
+
+def test_an_instance_about_which_nothing_is_said_is_on_the_default_network(there: There, namespace: Namespace) -> None:
+    fine(there("create", "busybox", "web"))
+    assert fine(there("get", "web")) == "nics.eth0.type=bridged\n"
+    assert namespace.names() == {"lo"}, "nothing is on the host before it starts"
+    fine(there("start", "web"))
+    inside = addresses(there, "web")
+    assert [address in subnet for address, subnet in zip(inside, subnets(there), strict=True)] == [True, True]
+    for address in inside:
+        namespace.run("busybox", "ping", "-c1", "-W5", str(address))
+    fine(there("launch", "busybox", "db"))
+    assert str(inside[0]) in fine(there("exec", "db", "--", "nslookup", "web.cloison"))
+    fine(there("exec", "db", "--", "ping", "-c1", "-W5", "web.cloison"))
+
+
+def test_the_default_network_stays_until_it_is_deleted(there: There, namespace: Namespace) -> None:
+    fine(there("launch", "busybox", "web"))
+    fine(there("delete", "--force", "web"))
+    bridge = json.loads(fine(there("network", "info", "cloison0", "--json")))["bridge"]
+    assert namespace.names() == {"lo", bridge}
+    fine(there("network", "delete", "cloison0"))
+    assert namespace.names() == {"lo"}
+    fine(there("launch", "busybox", "web"))
+    assert addresses(there, "web")
+
+
+def test_who_wants_no_network_says_so(there: There, namespace: Namespace) -> None:
+    for kind in ("none", "empty"):
+        fine(there("launch", "busybox", kind, "--network", kind, "--set", f"init.command={PAYLOAD} init"))
+        assert fine(there("get", kind)).splitlines()[0] == f"nics.eth0.type={kind}"
+    assert links(there, "none").keys() == links(there, "empty").keys() == {"lo"}
+    assert ("UP" in links(there, "none")["lo"], "UP" in links(there, "empty")["lo"]) == (False, True)
+    assert namespace.names() == {"lo"}
+    assert json.loads(fine(there("network", "ls", "--json"))) == []
+
+
+def test_several_networks_are_for_several_nics(there: There) -> None:
+    fine(there("network", "create", "lan", "ipv4=10.9.0.1/24", "ipv6=none"))
+    fine(there("launch", "busybox", "web", "--network", "cloison0", "--network", "lan"))
+    assert addresses(there, "web", "eth1")[0] in ipaddress.ip_network("10.9.0.0/24")
+    assert addresses(there, "web", "eth0")[0] in subnets(there)[0]
+    refused(there("create", "busybox", "db", "--network", "lan", "--network", "none"), 2, "nics.eth1.type=none")
+    refused(there("create", "busybox", "db", "--network", "nowhere"), 3, "nics.eth0.network=nowhere", "network ls")
+
+
+def test_a_port_needs_no_word_about_networks(there: There) -> None:
+    fine(there("create", "busybox", "web", "--port", "8080:80"))
+    assert fine(there("get", "web")).splitlines() == ["nics.eth0.type=bridged", "ports.8080/tcp=80"]
+
+
+def test_two_installations_on_one_host_do_not_meet(there: There, root: Path, tmp_path: Path) -> None:
+    other = {"CLOISON_ROOT": str(tmp_path / "other")}
+    (tmp_path / "other" / "lib").mkdir(parents=True)
+    (tmp_path / "other" / "lib" / "images").symlink_to((root / "lib" / "images").resolve())
+    try:
+        fine(there("launch", "busybox", "web"))
+        fine(there("launch", "busybox", "web", **other))
+        one, two = subnets(there), subnets(there, **other)
+        assert not any(mine.overlaps(theirs) for mine, theirs in zip(one, two, strict=True))
+        assert addresses(there, "web")[0] in one[0]
+        assert addresses(there, "web", **other)[0] in two[0]
+        taken_down(there)
+        fine(there("exec", "web", "--", "ping", "-c1", "-W5", str(two[0][1]), **other))
+        fine(there("exec", "web", "--", "nslookup", "web.cloison", **other))
+    finally:
+        taken_down(there, **other)
+    assert subprocess.run(["pgrep", "-f", f"dnsmasq.*{tmp_path}"], stdout=subprocess.DEVNULL).returncode == 1
+
+
+@pytest.mark.parametrize(("program", "package"), [("nft", "nftables"), ("dnsmasq", "dnsmasq-base")])
+def test_a_program_that_is_missing_is_named_with_its_package_and_the_way_without(
+    there: There, namespace: Namespace, program: str, package: str
+) -> None:
+    missing = shutil.which(program)
+    assert missing is not None
+    said = f"'cloison0' takes the program '{program}'", f"apt-get install --no-install-recommends {package}"
+    refused(there("launch", "busybox", "web", without=missing), 6, *said, "--network none", "[unsupported]")
+    assert fine(there("ls", "-q")) == ""
+    fine(there("launch", "busybox", "alone", "--network", "none", without=missing))
+
+    fine(there("create", "busybox", "web"))  # and the program goes before it starts
+    refused(there("start", "web", without=missing), 6, *said)
+    assert namespace.names() == {"lo"}
+    fine(there("start", "web"))
+
+
+def test_a_nic_stays_when_the_last_that_was_said_of_it_is_taken_back(there: There) -> None:
+    fine(there("launch", "busybox", "web", "--set", "nics.eth0.limits.ingress=100Mbit"))
+    before = addresses(there, "web")
+    fine(there("set", "web", "nics.eth0.limits.ingress="))
+    assert fine(there("get", "web")) == "nics.eth0.type=bridged\n"
+    assert addresses(there, "web") == before
+
+
+def test_name_servers_of_what_runs_wait_for_its_next_start(there: There) -> None:
+    fine(there("launch", "busybox", "web"))
+    before = fine(there("exec", "web", "--", "cat", "/etc/resolv.conf"))
+    fine(there("set", "web", "nics.eth0.dns=192.0.2.53"))
+    refused(there("set", "--live", "web", "nics.eth0.dns=192.0.2.53"), 2, "nics.eth0.dns", "--next-start")
+    fine(there("nic", "add", "web", "eth1", "dns=192.0.2.54"))
+    assert addresses(there, "web", "eth1")
+    fine(there("nic", "remove", "web", "eth1"))
+    assert links(there, "web").keys() == {"lo", "eth0"}
+    assert fine(there("exec", "web", "--", "cat", "/etc/resolv.conf")) == before
+    fine(there("restart", "--force", "web"))
+    assert "nameserver 192.0.2.53" in fine(there("exec", "web", "--", "cat", "/etc/resolv.conf"))

@@ -11,7 +11,7 @@ import pytest
 
 from cloison import Busy, CloisonError, Engine, Exists, Instance, NotFound, State, WrongState
 from tests.integration import traces
-from tests.integration.conftest import QUICK
+from tests.integration.conftest import ALONE, QUICK
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.timeout(300)]
 
@@ -82,7 +82,7 @@ def test_of_several_deletions_one_wins(stopped: Instance, engine: Engine, root: 
 def test_of_several_creations_of_one_name_one_wins(engine: Engine) -> None:
     def create(_: int) -> str:
         try:
-            return engine.create("busybox", "one").id
+            return engine.create("busybox", "one", config=ALONE).id
         except Exists as refused:
             return refused.code
 
@@ -94,7 +94,7 @@ def test_of_several_creations_of_one_name_one_wins(engine: Engine) -> None:
 
 def test_instances_that_are_made_together_share_no_id(engine: Engine) -> None:
     with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(lambda n: engine.create("busybox", f"c{n}"), range(24)))
+        made = list(threads.map(lambda n: engine.create("busybox", f"c{n}", config=ALONE), range(24)))
     bases = sorted(instance.info().idmap[0].host for instance in made)
     assert all(later - earlier >= 65536 for earlier, later in itertools.pairwise(bases))
 

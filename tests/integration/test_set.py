@@ -172,7 +172,8 @@ def test_a_new_key_while_it_runs_is_noted_as_an_event(quick: Instance, cli: Cli,
 
 def test_limits_set_at_create_are_those_of_a_launch(cli: Cli, engine: Engine) -> None:
     done = cli(
-        "launch", "busybox", "web", *(f"--set={setting}" for setting in ALL), "--set", f"init.command={PAYLOAD} init"
+        *("launch", "busybox", "web", "--network", "empty"),
+        *(f"--set={setting}" for setting in (*ALL, f"init.command={PAYLOAD} init")),
     )
     assert done.returncode == 0, done.stderr
     assert in_force(engine.get("web")) == SETTINGS

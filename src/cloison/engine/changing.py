@@ -63,7 +63,7 @@ def wanted(record: Record, observed: Observed, assignments: tuple[str, ...], sco
                 state=str(observed.state),
             )
         return Wanted(changed, None, None, names, ())
-    can_be_live = {name: configuration.find(name).is_live for name in names}
+    can_be_live = _can_be_live(names, configuration.assign_all(record.in_force, assignments))
     if scope is Scope.LIVE:
         _expect_live(can_be_live)
     present = record.in_force
@@ -79,6 +79,15 @@ def wanted(record: Record, observed: Observed, assignments: tuple[str, ...], sco
         at_once=tuple(name for name in names if can_be_live[name] and scope is not Scope.NEXT_START),
         later=tuple(name for name in names if not can_be_live[name] or scope is Scope.NEXT_START),
     )
+
+
+def _can_be_live(names: tuple[str, ...], after: Config) -> dict[str, bool]:
+    """Which keys can be in force at once; all that a nic had can go with it."""
+    found = {name: configuration.address(name) for name in names}
+    return {
+        name: each.key.is_live or (each.key.name.startswith("nics.") and each.item not in after.nics)
+        for name, each in found.items()
+    }
 
 
 def _expect_live(can_be_live: dict[str, bool]) -> None:

@@ -26,6 +26,7 @@ from cloison.engine.store import Event, Store
 from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
 from cloison.spec.limits import Limits
+from cloison.spec.nics import by_default
 from cloison.storage import overlay
 
 if TYPE_CHECKING:
@@ -85,9 +86,11 @@ class Engine:
     ) -> Instance:
         """Make an instance from an image, building the image where it is missing.
 
-        `config` are `key=value` assignments, `options` those of the image's template. Without a name it gets one.
+        `config` are `key=value` assignments, `options` those of the image's template. Without a name it gets one, and
+        where none of `config` is about nics, a nic on the network cloison0 (`nics.eth0.type=empty`: a loopback alone).
         Raises Invalid, Exists, and what `images.obtain` raises; then nothing is left of it."""
         wanted = configuration.assign_all(configuration.Config(), config)
+        wanted = msgspec.structs.replace(wanted, nics=by_default(wanted.nics))
         if wanted.limits != Limits():
             from cloison.engine import limits
 
@@ -95,10 +98,9 @@ class Engine:
         if name:
             check_name(name)
             self._expect_free(name)
-        if wanted.nics or wanted.ports:
-            from cloison.engine import interfaces
+        from cloison.engine import interfaces
 
-            interfaces.accept(self, wanted, before=configuration.Config())
+        interfaces.accept(self, wanted, before=configuration.Config())
         found = self.image(image, options=options, progress=progress)
         return self._create(found, name or self._free_name(), wanted)
 
@@ -124,10 +126,9 @@ class Engine:
             records.claim_name(changes, record.name, record.id)
             id_base = records.claim_range(changes, self.layout.root, record.id)
             record = msgspec.structs.replace(record, id_base=id_base)
-            if record.config.nics or record.config.ports:
-                from cloison.engine import claims
+            from cloison.engine import claims
 
-                record = claims.settle(changes, None, record)
+            record = claims.settle(changes, None, record)
             records.save(changes, record)
             changes.record(record.id, "created", f"{record.name} {record.image_name}")
         return record

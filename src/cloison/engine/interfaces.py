@@ -90,7 +90,11 @@ def accept(engine: "Engine", config: Config, *, before: Config) -> None:
     the default network exists, if it is needed."""
     claims.expect_possible(config)
     _check(engine, config, before=before)
-    Networks(engine).needed((config,))
+    networks = Networks(engine)
+    networks.needed((config,))
+    for name, nic in config.nics.items():
+        if nic.on and nic.on not in {each.on for each in before.nics.values()}:
+            networks.expect_possible(nic.on, f"nics.{name}.network")
 
 
 def _check(engine: "Engine", config: Config, *, before: Config) -> None:

@@ -16,7 +16,7 @@ from cloison.engine.records import Record
 from cloison.engine.wiring import Networks
 from cloison.spec.config import Config, network_of
 from cloison.spec.network import Interface
-from cloison.spec.nics import HOST, NONE, Nic
+from cloison.spec.nics import HOST, NONE
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -33,13 +33,6 @@ def accept(engine: "Engine", record: Record, live: Config) -> None:
         raise Invalid(
             f"nics: what runs cannot go from the network {kinds[0]} to {kinds[1]}", hint="use --next-start: cloison set"
         )
-    for name, nic in live.nics.items():
-        if nic.dns != present.nics.get(name, Nic()).dns:
-            raise Invalid(
-                f"nics.{name}.dns cannot be changed while the instance runs: /etc/resolv.conf is written at a start",
-                hint="use --next-start",
-                key=f"nics.{name}.dns",
-            )
     interfaces.accept(engine, live, before=present)
     for name in sorted({nic.on for nic in live.nics.values() if nic.on}):
         Networks(engine).up(name)

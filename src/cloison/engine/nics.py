@@ -110,22 +110,15 @@ def _nic_added(configs: Configs, name: str, settings: Sequence[str]) -> Iterator
 
 def _nic_changed(configs: Configs, name: str, settings: Sequence[str]) -> Iterator[str]:
     _expect_nic(configs, name)
-    said = [configuration.split(setting) for setting in settings]
-    if not all(text for _key, text in said):
-        yield f"nics.{name}.type={_type_in(configs, name)}"  # or taking its only key back would take the nic away
-    for key, text in said:
-        yield f"nics.{name}.{key}={text or (BRIDGED if key == 'type' else '')}"
-
-
-def _type_in(configs: Configs, name: str) -> str:
-    return next(config.nics[name].kind for config in configs if name in config.nics)
+    for key, text in map(configuration.split, settings):
+        yield f"nics.{name}.{key}={text or (BRIDGED if key == 'type' else '')}"  # without its type it could be gone
 
 
 def _nic_removed(configs: Configs, name: str) -> list[str]:
     _expect_nic(configs, name)
-    head = f"nics.{name}."
+    head, last = f"nics.{name}.", f"nics.{name}.type"  # with its type goes the nic, when that is all that is left
     keys = [key for config in configs for key, _text in configuration.items(config) if key.startswith(head)]
-    return [f"{key}=" for key in dict.fromkeys(keys)]
+    return [f"{key}=" for key in dict.fromkeys((*(key for key in keys if key != last), last))]
 
 
 def _expect_nic(configs: Configs, name: str) -> None:

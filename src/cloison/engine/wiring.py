@@ -93,6 +93,15 @@ class Networks:
                 self._create(DEFAULT_NETWORK, Options())
             self.get(DEFAULT_NETWORK)
 
+    def expect_possible(self, name: str, key: str) -> None:
+        """Raise NotFound where there is no such network, which `key` asks for, and Unsupported where this host lacks a
+        program that it takes."""
+        if self._engine.store.get(f"networks/{name}") is None:
+            raise networks.missing(name, key)
+        value = self.value(self.get(name))
+        if not upkeep.is_up(value):
+            upkeep.expect_programs(value)
+
     def _create(self, name: str, options: Options) -> NetworkRecord:
         for turn in range(_TRIES):
             record = self._planned(name, options, turn)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Container, Iterator
 
 import msgspec
 
-from cloison.base.errors import Busy, Conflict, NotFound
+from cloison.base.errors import Busy, Conflict, NotFound, Unsupported
 from cloison.kernel import inventory, locks, nftables, process, rtnetlink
 from cloison.network import bridge, dnsmasq, firewalls, forwarding, host, table
 from cloison.network.network import Network, alias_of
@@ -52,6 +52,18 @@ def ensure(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...
         if not is_up(of):
             _bring_up(of, run, places)
         return _index(of)
+
+
+def expect_programs(of: Network) -> None:
+    """Raise Unsupported where a program is missing that the network takes on this host."""
+    for program, package in ((NFT,) if of.is_own else ()) + ((DNSMASQ,) if of.is_served else ()):
+        if process.which(program) is None:
+            raise Unsupported(
+                f"the network {of.name!r} takes the program {program!r}, which is not installed",
+                hint=f"apt-get install --no-install-recommends {package}; or make instances without: --network none",
+                program=program,
+                package=package,
+            )
 
 
 def is_up(of: Network) -> bool:
@@ -118,6 +130,7 @@ def leftovers(run: str, known: Container[str]) -> tuple[Network, ...]:
 
 
 def _bring_up(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...]]) -> None:
+    expect_programs(of)
     with forwarding.opened(rtnetlink.namespace_cookie()) as book:
         facts = host.look()
         entries = book.read()

@@ -16,6 +16,7 @@ from cloison.base import units
 from cloison.base.errors import Invalid
 from cloison.base.ids import check_name
 from cloison.spec import key as keys
+from cloison.spec import nics
 from cloison.spec.key import Key, any_words
 from cloison.spec.limit_keys import LIMIT_KEYS
 from cloison.spec.limits import Limits, Rates
@@ -227,10 +228,15 @@ def _with_item(present: dict[str, object], key: Key, item: str, tail: str, value
         empty = _empty_item(key)
         filled = before if isinstance(before, msgspec.Struct) else empty
         changed = msgspec.structs.replace(filled, **{tail: getattr(empty, tail) if value is None else value})
-        value = None if changed == empty else changed
+        value = _rest(key, before, tail) if changed == empty else changed
     if value is not None:
         items[item] = value
     return items
+
+
+def _rest(key: Key, before: object, tail: str) -> object:
+    """What stays under a chosen name when nothing is said about it any more."""
+    return nics.taken_back(before, tail) if key.name.startswith("nics.") and isinstance(before, Nic) else None
 
 
 def assign(config: Config, name: str, text: str) -> Config:

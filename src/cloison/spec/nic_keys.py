@@ -252,6 +252,8 @@ def _nic(
     meaning: str,
     example: str,
     field: str = "",
+    *,
+    is_live: bool = True,
 ) -> Key:
     return Key(
         f"nics.*.{name}",
@@ -262,7 +264,7 @@ def _nic(
         item=interface_name,
         samples=("eth0",),
         field=f"nics.*.{field or name}",
-        is_live=True,
+        is_live=is_live,
     )
 
 
@@ -283,7 +285,7 @@ NIC_KEYS: tuple[Key, ...] = (
         "further routes: CIDR [via ADDRESS] [metric N], ...",
         "10.9.0.0/16 via 10.0.0.1",
     ),
-    _nic("dns", _dns, _list_text, "name servers, instead of the network's", "10.0.0.53"),
+    _nic("dns", _dns, _list_text, "name servers, instead of the network's", "10.0.0.53", is_live=False),  # in a file
     _nic("limits.ingress", rate, rate_text, "bits per second to the instance", "100Mbit", "ingress_bps"),
     _nic("limits.egress", rate, rate_text, "bits per second from the instance", "20Mbit", "egress_bps"),
     _nic("security.mac_filter", keys.flag, keys.flag_text, "it can send under its own MAC alone", "true", "mac_filter"),

@@ -17,6 +17,7 @@ MACVLAN_MODES = ("bridge", "vepa", "private", "passthru")
 IPVLAN_MODES = ("l2", "l3", "l3s")
 AUTO, DHCP = "auto", "dhcp"
 DEFAULT_NETWORK = "cloison0"
+DEFAULT_NIC = "eth0"
 
 
 class Nic(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,6 +67,17 @@ class Nic(msgspec.Struct, frozen=True, omit_defaults=True):
         if self.network or self.parent or self.kind not in (BRIDGED, ROUTED):
             return self.network
         return "" if self.kind == ROUTED and not self.is_auto else DEFAULT_NETWORK
+
+
+def taken_back(before: Nic, field: str) -> Nic | None:
+    """What is left of a nic when the last thing that was said of it is not said any more: a nic that is there, about
+    which nothing is said. With its type it goes itself, which is then all that there was of it."""
+    return Nic(type=BRIDGED) if before != Nic() and field != "type" else None
+
+
+def by_default(nics: dict[str, Nic]) -> dict[str, Nic]:
+    """The nics of a new instance: where none is said, one on the default network."""
+    return nics or {DEFAULT_NIC: Nic(type=BRIDGED)}
 
 
 def are_wired(nics: dict[str, Nic]) -> bool:

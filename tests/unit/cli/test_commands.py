@@ -46,6 +46,11 @@ def test_create_puts_the_short_forms_before_what_is_set(cloison: Cloison, engine
     )
 
 
+def test_every_network_is_of_a_nic_of_its_own(cloison: Cloison, engine: FakeEngine) -> None:
+    cloison("create busybox web --network lan --network back")
+    assert options_of(engine)["config"] == ("nics.eth0.network=lan", "nics.eth1.network=back")
+
+
 def test_an_option_of_a_template_has_a_value(cloison: Cloison) -> None:
     said = cloison("create busybox web -o packages")
     assert said.code == 2

@@ -3,16 +3,18 @@
 from pathlib import Path
 from typing import cast
 
+import msgspec
 import pytest
 
 from cloison.base.errors import Invalid, Kernel, NoSpace, Unsupported, WrongState
-from cloison.engine import records
+from cloison.engine import changing, records
+from cloison.engine.changing import Scope
 from cloison.engine.engine import Engine
 from cloison.engine.instance import Instance
 from cloison.engine.layout import layout
 from cloison.engine.results import Change
 from cloison.engine.store import Store
-from cloison.spec.config import Config
+from cloison.spec.config import Config, assign_all
 from cloison.spec.driver import LiveLimits, Observed, State
 from cloison.spec.oci import PidsLimits, Resources
 from tests.unit.engine.hosts import HostDriver
@@ -234,6 +236,21 @@ def test_a_change_is_made_of_the_configurations_that_it_changes(engine: FakeEngi
 
 def test_a_change_of_what_is_stopped_sees_what_is_stored(engine: FakeEngine, stopped: Instance) -> None:
     assert seen(stopped, "both") == [10]
+
+
+def test_name_servers_wait_for_a_start_and_go_with_their_nic(engine: FakeEngine) -> None:
+    config = assign_all(Config(), ["nics.eth0.type=bridged", "nics.eth1.type=p2p", "nics.eth1.dns=9.9.9.9"])
+    record = msgspec.structs.replace(worlds.record(), config=config)
+    running = Observed(State.RUNNING, 42, 41)
+    waits = changing.wanted(record, running, ("nics.eth0.dns=9.9.9.9", "nics.eth0.mtu=1400"), Scope.BOTH)
+    assert (waits.at_once, waits.later) == (("nics.eth0.mtu",), ("nics.eth0.dns",))
+    assert waits.live is not None
+    assert (waits.stored.nics["eth0"].dns, waits.live.nics["eth0"].dns) == (("9.9.9.9",), ())
+    gone = changing.wanted(record, running, ("nics.eth1.dns=", "nics.eth1.type="), Scope.LIVE)
+    assert gone.live is not None
+    assert list(gone.live.nics) == ["eth0"]
+    with pytest.raises(Invalid, match=r"nics\.eth1\.dns cannot be changed while"):
+        changing.wanted(record, running, ("nics.eth1.dns=",), Scope.LIVE)
 
 
 def seen(instance: Instance, scope: str) -> list[int | None]:

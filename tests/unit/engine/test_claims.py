@@ -80,7 +80,7 @@ def test_everything_is_given_back(store: Store) -> None:
 
 def test_what_is_no_longer_configured_is_given_back(store: Store) -> None:
     web = settled(store, record("web", "nics.eth0.network=lan", "ports.80/tcp=80"))
-    after = changed(store, web, "ports.80/tcp=", "nics.eth0.network=", "nics.a.type=p2p")
+    after = changed(store, web, "ports.80/tcp=", "nics.eth0.network=", "nics.eth0.type=", "nics.a.type=p2p")
     assert list(after.claims) == ["a"]
     assert entries(store) == [f"macs/{after.claims['a'].mac}"]
 

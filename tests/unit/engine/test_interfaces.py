@@ -61,6 +61,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setattr(host, "listening", lambda _tcp, first, *_: (80, "nginx (process 7)") if first == 80 else None)
     monkeypatch.setattr(upkeep, "ensure", lambda *_: 77)
     monkeypatch.setattr(upkeep, "ensure_rules", lambda *_: None)
+    monkeypatch.setattr(upkeep, "expect_programs", lambda _of: None)
     monkeypatch.setattr(upkeep, "is_up", lambda _of: False)
     monkeypatch.setattr(upkeep, "down", lambda *_, **__: None)
     engine = Engine(tmp_path)

@@ -69,6 +69,12 @@ def test_a_nic_keeps_its_place_when_its_only_key_is_taken_back() -> None:
     assert settings(web) == {"nics.eth0.type": "bridged"}
 
 
+def test_what_is_taken_back_of_a_nic_in_one_of_two_configurations_makes_none_in_the_other() -> None:
+    web = FakeInstance("nics.eth0.mtu=1400", live=())
+    web.nics.set("eth0", "mtu=")
+    assert (settings(web), web.live) == ({"nics.eth0.type": "bridged"}, Config())
+
+
 def test_taking_the_type_back_leaves_a_bridged_nic() -> None:
     web = FakeInstance("nics.eth0.type=p2p")
     web.nics.set("eth0", "type=")

@@ -168,6 +168,15 @@ def test_the_network_in_a_word() -> None:
     assert network_of(two) == "cloison0,br0"
 
 
+def test_a_nic_is_there_until_its_type_is_taken_back_as_the_last_of_it() -> None:
+    config = assign_all(Config(), ["nics.a.limits.ingress=1Mbit"])
+    bare = assign_all(config, ["nics.a.limits.ingress="])
+    assert dict(items(bare)) == {"nics.a.type": "bridged"}
+    assert assign_all(bare, ["nics.a.mtu="]) == bare
+    assert assign_all(bare, ["nics.a.type="]) == Config()
+    assert assign_all(Config(), ["nics.a.limits.ingress=", "nics.a.type="]) == Config()
+
+
 def test_a_nic_with_nothing_set_any_more_is_gone() -> None:
     config = assign_all(Config(), ["nics.a.mtu=1400", "nics.a.type=bridged"])
     assert dict(items(config)) == {"nics.a.type": "bridged", "nics.a.mtu": "1400"}

@@ -31,9 +31,12 @@ _OPTIONS = (
     click.option("--processes", metavar="COUNT", help="Short for --set limits.processes=COUNT."),
     click.option(
         "--network",
+        "networks",
+        multiple=True,
         metavar="NAME",
         shell_complete=completing.networks,
-        help="The network that it is on; or the host's own (host), loopback alone (empty), nothing at all (none).",
+        help="The network that it is on, cloison0 unless one is named; several are for eth0, eth1 and so on. Or the "
+        "host's own (host), a loopback alone (empty), nothing at all (none).",
     ),
     click.option(
         "-p",
@@ -74,9 +77,8 @@ def creating(function: F) -> F:
 def wanted(image: str, name: str, words: Mapping[str, Any]) -> Wanted:
     """The options as the engine wants them; `--set` has the last word over its short forms."""
     config = [f"{key}={words[option]}" for option, key in SHORTCUTS.items() if words[option] is not None]
-    if words["network"] is not None:
-        key = "type" if words["network"] in WHOLE else "network"
-        config.append(f"nics.eth0.{key}={words['network']}")
+    for number, network in enumerate(words["networks"]):
+        config.append(f"nics.eth{number}.{'type' if network in WHOLE else 'network'}={network}")
     if words["ports"]:
         from cloison.engine.nics import forwarded
 

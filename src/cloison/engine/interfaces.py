@@ -215,7 +215,7 @@ class _Made:
                 _expect_unheard(text, target)
         rules = self._rules(end, ports) if has_end else None
         nft = packets.document(rules) if rules else ""
-        if nft and not self._is_dry and (network is None or not network.is_own):
+        if rules and (nft or rules.is_ruled) and not self._is_dry and (network is None or not network.is_own):
             upkeep.ensure_rules(table_of(self._engine.layout.root), self._engine.driver.carry_out)
         return Interface(
             number=claim.number,
@@ -233,10 +233,11 @@ class _Made:
             vlan=nic.vlan or 0,
             is_isolated=bool(network and network.is_isolated and self._kind == BRIDGED),
             ingress_bps=nic.ingress_bps or 0,
+            egress_bps=(nic.egress_bps or 0) if has_end else 0,
             proxies=self._proxies(),
             files=self._files(end),
             nft=nft,
-            nft_undo=packets.remove(rules) if rules and nft else "",
+            nft_undo=packets.remove(rules) if rules and (nft or rules.is_ruled) else "",
         )
 
     def _gateways(self) -> tuple[str, ...]:
@@ -266,6 +267,12 @@ class _Made:
         """The rules of a network without a bridge of its own, which has no other place for them."""
         return self._network.rules if self._network is not None and not self._network.is_own else ()
 
+    def _is_ruled_by_network(self) -> bool:
+        """Whether its network has rules for it; of whom they speak may be nobody now."""
+        if self._network is None or self._network.is_own:
+            return False
+        return bool(Networks(self._engine).get(self._network.name).options.rules)
+
     def _rules(self, end: str, ports: dict[str, Target]) -> packets.Nic:
         nic = self._nic
         return packets.Nic(
@@ -276,6 +283,7 @@ class _Made:
             prefix6=self._network.ipv6 if self._network else "",
             ports=tuple(_port(host_ports(text), target) for text, target in sorted(ports.items())),
             rules=(*Networks(self._engine).resolved(nic.rules), *self._of_parent()),
+            is_ruled=bool(nic.rules) or self._is_ruled_by_network(),
             is_mac_filtered=nic.mac_filter,
             is_ip_filtered=nic.ip_filter,
             egress_bps=nic.egress_bps or 0,

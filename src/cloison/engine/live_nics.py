@@ -1,7 +1,7 @@
 """The nics and ports of a running instance: from those in force to those that are wanted, all of them or none.
 
-Ports and packet rules change where they are, and connections stay. Any other change takes the nic away and gives it
-back, under its old MAC address, with other values.
+Ports, packet rules and rates change where they are, and connections stay. Any other change takes the nic away and gives
+it back, under its old MAC address, with other values.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from cloison.base.errors import Invalid
 from cloison.engine import interfaces
 from cloison.engine.records import Record
 from cloison.engine.wiring import Networks
+from cloison.network.nft import exchange
 from cloison.spec.config import Config, network_of
 from cloison.spec.network import Interface
 from cloison.spec.nics import HOST, NONE
@@ -72,7 +73,9 @@ def _steps(engine: "Engine", before: Record, after: Record) -> Iterator[tuple[_S
         return lambda: driver.detach_interface(instance_id, name, interface)
 
     def rules(one: Interface, other: Interface) -> _Step:
-        return lambda: driver.change_rules(instance_id, name, one, other)
+        there = msgspec.structs.replace(other, nft=exchange(one.nft_undo, other.nft))
+        back = msgspec.structs.replace(one, nft=exchange(other.nft_undo, one.nft))
+        return lambda: driver.change_rules(instance_id, name, back, there)
 
     touched = [nic for nic in sorted({*old, *new}) if _said(before, nic) != _said(after, nic)]
     both = [nic for nic in touched if nic in old and nic in new]
@@ -81,7 +84,7 @@ def _steps(engine: "Engine", before: Record, after: Record) -> Iterator[tuple[_S
         if nic in old and nic not in ruled:
             yield detach(old[nic]), attach(old[nic])
     for nic in sorted(ruled, key=lambda each: len(_said(after, each)[2]) - len(_said(before, each)[2])):
-        if old[nic].nft != new[nic].nft:
+        if old[nic] != new[nic]:
             yield rules(old[nic], new[nic]), rules(new[nic], old[nic])
     for nic in touched:
         if nic in new and nic not in ruled:
@@ -94,4 +97,5 @@ def _said(record: Record, nic: str) -> tuple[object, object, dict[str, object]]:
 
 
 def _without_rules(interface: Interface) -> Interface:
-    return msgspec.structs.replace(interface, nft="", nft_undo="")
+    """What cannot change in an interface that stays."""
+    return msgspec.structs.replace(interface, nft="", nft_undo="", ingress_bps=0, egress_bps=0, is_isolated=False)

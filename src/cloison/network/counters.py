@@ -11,7 +11,7 @@ from cloison.kernel import process
 from cloison.network.nft import Document
 from cloison.network.table import INET, NETDEV
 
-_OF_INTERFACES = ("dnat", "out", "in", "pass", "flows4", "flows6")
+_OF_INTERFACES = ("dnat", "out", "rate", "in", "pass", "flows4", "flows6")
 
 
 class Count(msgspec.Struct, frozen=True):

@@ -86,10 +86,37 @@ def remember(key: Expression, set_: str, timeout_s: int, *, is_prolonging: bool 
     }
 
 
-def faster_than(bytes_per_s: int, burst_bytes: int) -> Expression:
-    """Go on only for what is above a rate."""
-    limit = {"rate": bytes_per_s, "per": "second", "inv": True, "burst": burst_bytes}
-    return {"limit": limit | {"rate_unit": "bytes", "burst_unit": "bytes"}}
+def forward_to(device: str) -> Expression:
+    """Have another interface send it; only where it comes in, in the family netdev."""
+    return {"fwd": {"dev": device}}
+
+
+def exchange(undo: str, documents: str) -> str:
+    """What puts `documents` in the place of what `undo` would take back, a document a line, the last in one
+    transaction. Sets, and elements, that are in both stay as they are, with whom they remember."""
+    if not documents:
+        return undo
+    *sets, last = ([*json.loads(line)["nftables"]] for line in documents.splitlines())
+    added = [command["add"] for commands in (*sets, last) for command in commands if "add" in command]
+    old = [each for line in undo.splitlines() for each in json.loads(line)["nftables"]]
+    merged = [*filter(None, (_not_again(command, added) for command in old)), *last]
+    return "\n".join(json.dumps({"nftables": each}, separators=(",", ":")) for each in (*sets, merged))
+
+
+def _not_again(command: Expression, added: list[Expression]) -> Expression | None:
+    """A command of an undo, without what is added afterwards: that is neither deleted, nor added as something else."""
+    ((verb, objects),) = command.items()
+    ((kind, what),) = objects.items()
+    same = [each[kind] for each in added if kind in each and _name(each[kind]) == _name(what)]
+    if kind == "element":
+        kept = [element for each in same for element in each["elem"]]
+        left = [element for element in what["elem"] if element not in kept]
+        return {verb: {kind: what | {"elem": left}}} if left else None
+    return None if same and (verb == "delete" or kind == "set") else command
+
+
+def _name(what: Expression) -> tuple[Any, ...]:
+    return what.get("family"), what.get("table"), what.get("name")
 
 
 class Document:

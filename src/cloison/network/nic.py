@@ -7,7 +7,9 @@ Forwarded ports are in `inet cloison`, in a chain of the interface's own that th
 The rest is in `netdev cloison`, on the host's end of the interface, where everything passes by, whether a router, a
 bridge or nobody sees it next, and costs nothing to other interfaces. Names, with the host's end v1a2b3c4dn0:
 
-    chain out_v1a2b3c4dn0   ingress of the host's end: what the instance sends; filters, rate, rules `out`
+    chain out_v1a2b3c4dn0   ingress of the host's end: what the instance sends; filters, rules `out`
+    chain rate_v1a2b3c4dn0  behind it: what has passed waits its turn in an interface of its own, an ifb called
+                            q1a2b3c4dn0, with a tc-tbf(8), which puts it back to where it was
     chain in_v1a2b3c4dn0    egress of the host's end (since Linux 5.16): what it is sent; rules `in`
     set flows4_v1a2b3c4dn0, flows6_...   connections that a rule has allowed, as their answers look; those pass
 
@@ -15,6 +17,8 @@ Connection tracking knows nothing of packets that stay on a bridge (nf_conntrack
 hence the sets. What begins a connection is held against the rules with every packet, so a new rule acts at once. Of
 ICMP the answers and errors pass, and the questions are judged; ARP and neighbour discovery always pass, but for the
 filters.
+A limit of nft's own drops what is above a rate, but not before a whole second's worth has passed at once
+(nft_limit_init: the bucket has never less), so after each rest a connection is fast and then starves.
 Source: nft(8), "NETDEV ADDRESS FAMILY"; Documentation/networking/nf_flowtable.rst has a map of the hooks.
 """
 
@@ -26,16 +30,17 @@ from cloison.network import nft, table
 from cloison.network.network import Rule, host_of
 from cloison.network.nft import ACCEPT, COUNTER, DROP, Document, Expression, field, match, meta
 from cloison.network.table import INET, NETDEV
+from cloison.spec.network import queue_of
 
 _TCP_S, _TCP_ENDED_S, _UDP_S = 6 * 3600, 60, 180
 _FLOWS = {"flags": ["timeout"], "timeout": _TCP_S, "size": 65535}
-_LEAST_BURST = 128 << 10  # two of the largest packets that segmentation offload makes
 _ICMP_ANSWERS = ["echo-reply", "destination-unreachable", "time-exceeded", "parameter-problem"]
 _ICMPV6_ANSWERS = ["echo-reply", "destination-unreachable", "packet-too-big", "time-exceeded", "parameter-problem"]
 _NEIGHBOURS = ["nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "nd-neighbor-advert"]
 _LISTENERS = ["mld-listener-query", "mld-listener-report", "mld-listener-done", "mld2-listener-report"]
 _ARP, _IP, _IP6 = "arp", "ip", "ip6"
 _DHCP_SERVER, _DHCP6_SERVER = 67, 547
+_BEHIND = 10  # a priority: after the chain of filters and rules, which has 0
 
 
 class Port(msgspec.Struct, frozen=True):
@@ -51,8 +56,8 @@ class Port(msgspec.Struct, frozen=True):
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
     """What the packet rules of one interface depend on. `host_name` is the host's end, `addresses` those inside.
 
-    `prefix6` is the /64 in which it may give itself an address, empty where there is none. `egress_bps` is in bits per
-    second, 0 for no limit."""
+    `is_ruled`: it is to have rules, though they may be about nobody for the moment. `prefix6` is the /64 in which it
+    may give itself an address, empty where there is none. `egress_bps` is in bits per second, 0 for no limit."""
 
     table: str
     host_name: str
@@ -61,6 +66,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     prefix6: str = ""
     ports: tuple[Port, ...] = ()
     rules: tuple[Rule, ...] = ()
+    is_ruled: bool = False
     is_mac_filtered: bool = False
     is_ip_filtered: bool = False
     egress_bps: int = 0
@@ -68,7 +74,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def watches_out(self) -> bool:
         """Whether what it sends is looked at."""
-        return bool(self.rules) or self.is_mac_filtered or self.is_ip_filtered or self.egress_bps > 0
+        return bool(self.rules) or self.is_mac_filtered or self.is_ip_filtered
 
 
 def document(nic: Nic) -> str:
@@ -97,11 +103,11 @@ def _chains(nic: Nic) -> Document:
         into.base_chain(NETDEV, chain, "ingress", 0, device=nic.host_name)
         _filter_mac(into, nic, chain)
         _filter_ip(into, nic, chain)
-        if nic.egress_bps:
-            bytes_per_s = max(nic.egress_bps // 8, 1)
-            burst = max(_LEAST_BURST, bytes_per_s // 10)
-            into.rule(NETDEV, chain, nft.faster_than(bytes_per_s, burst), COUNTER, DROP, comment="limits.egress")
         _judge(into, nic, chain, "out")
+    if nic.egress_bps:
+        chain = f"rate_{nic.host_name}"  # of its own, since accepting a packet ends no more than one chain
+        into.base_chain(NETDEV, chain, "ingress", _BEHIND, device=nic.host_name)
+        into.rule(NETDEV, chain, COUNTER, nft.forward_to(queue_of(nic.host_name)), comment="limits.egress")
     if nic.rules:
         chain = f"in_{nic.host_name}"
         into.base_chain(NETDEV, chain, "egress", 0, device=nic.host_name)
@@ -117,9 +123,11 @@ def remove(nic: Nic) -> str:
         for map_, elements in _elements(nic).items():
             into.delete_elements(INET, map_, elements)
         into.delete_chain(INET, f"dnat_{nic.host_name}")
-    if nic.watches_out:
+    if nic.egress_bps:
+        into.delete_chain(NETDEV, f"rate_{nic.host_name}")
+    if nic.watches_out or nic.is_ruled:
         into.delete_chain(NETDEV, f"out_{nic.host_name}")
-    if nic.rules:
+    if nic.rules or nic.is_ruled:
         into.delete_chain(NETDEV, f"in_{nic.host_name}")
         into.delete_chain(NETDEV, f"pass_{nic.host_name}")
         for name, type_ in _flows(nic):

@@ -93,6 +93,10 @@ class NetworkPlace(msgspec.Struct, frozen=True):
         """An index that nobody else has on this host, but for one case in a thousand million."""
         return _OWN_INDEXES | crc32(f"{self.run_dir}/{number}".encode()) & (_OWN_INDEXES - 1)
 
+    def queue_index(self, number: int) -> int:
+        """The same for the queue of what an interface sends."""
+        return _OWN_INDEXES | crc32(f"{self.run_dir}/{number}/queue".encode()) & (_OWN_INDEXES - 1)
+
     def altname(self, number: int) -> str:
         """The name by which a lent interface is known wherever it is; at most 15 bytes, for ioctl(2)."""
         return f"cl-{self.run_dir.rsplit('/', 1)[-1][:8]}-{number}"

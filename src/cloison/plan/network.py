@@ -2,7 +2,8 @@
 
 What is made of a type, and by whom it is taken back:
 
-    bridged, routed, p2p     a veth pair, born on the host with its peer inside; deleted by the name of the host's end
+    bridged, routed, p2p     a veth pair, born on the host with its peer inside; deleted by the name of the host's end;
+                             and where what it sends is limited, an ifb on the host to which packet rules lead that
     macvlan, ipvlan, vlan    born inside, on an interface of the host; deleted inside
     phys                     an interface of the host, moved inside; moved back
 
@@ -56,7 +57,7 @@ _RETURN_MS = 5000  # a namespace is taken down in some 20 ms, and waits for othe
 _TBF_US = 20_000  # what may pass at once, as a time at the full rate
 _TBF_LEAST_BYTES = 16 << 10  # one jumbo frame; larger ones (segmentation offload) are cut by the kernel
 _TBF_LATENCY_US = 50_000
-_EEXIST = 17
+_ENOENT, _EEXIST = 2, 17
 
 
 def attach(build: Builder, interfaces: tuple[Interface, ...], netns: int, place: NetworkPlace) -> None:
@@ -90,7 +91,7 @@ def compile_attach(title: str, interface: Interface, place: NetworkPlace) -> Pla
     build = Builder(title, inherited=("its network namespace",))
     index = place.index(interface.number)  # a guest may have taken the small ones
     _make(build, interface, NETNS, place, index)
-    _say(build, interface, place, undo=packet_rules(place, interface.nft_undo))
+    _say(build, interface, place, undo=rules_undo(place, interface))
     build.chapter(f"bring {interface.name} up inside")
     for step in _batches("; ".join(_inside_words(interface)), _inside(interface, index), ns=NETNS):
         build.host(step)
@@ -101,23 +102,39 @@ def compile_detach(title: str, interface: Interface, place: NetworkPlace, *, is_
     """The plan that takes an interface away from a running instance; `is_late`: it came after the start."""
     there = Builder(title)
     _make(there, interface, NO_SLOT, place, place.index(interface.number) if is_late else interface.number + 2)
-    _say(there, interface, place, undo=packet_rules(place, interface.nft_undo))
     build = Builder(title)
     build.chapter(f"take {interface.name} away")
-    for step, _is_final in there.plan().undo():
+    for step in (*rules_undo(place, interface), *(step for step, _is_final in there.plan().undo())):
         build.host(step)
     return build.plan()
 
 
 def compile_rules(title: str, before: Interface, after: Interface, place: NetworkPlace) -> Plan:
-    """The plan that puts the packet rules of `after` in the place of those of `before`."""
+    """The plan that puts the packet rules, the rates and the isolation of `after` in the place of those of `before`.
+
+    `after.nft` is what makes its rules of those of `before`, and `before.nft` what makes them again."""
     build = Builder(title)
     build.chapter(f"the packet rules of {after.name}")
-    back = packet_rules(place, before.nft)
-    for number, run in enumerate(packet_rules(place, before.nft_undo)):
-        build.host(run, undo=() if number else back)
-    _say(build, after, place, undo=packet_rules(place, after.nft_undo))
+    index = place.index(after.number)
+    for there, back in zip(_changed(before, after, index), _changed(after, before, index), strict=True):
+        build.host(there, undo=(back,))
+    if after.egress_bps != before.egress_bps and after.egress_bps:
+        kept = _rated(before.queue, place.queue_index(before.number), before.egress_bps) if before.egress_bps else None
+        build.host(_queue(after, place, is_there=kept is not None), undo=(kept or _no_queue(after),))
+    back_rules = packet_rules(place, before.nft)
+    for number, run in enumerate(packet_rules(place, after.nft)):
+        build.host(run, undo=() if number else back_rules)
+    if before.egress_bps and not after.egress_bps:
+        build.host(_no_queue(before))
     return build.plan()
+
+
+def rules_undo(place: NetworkPlace, interface: Interface) -> tuple[Step, ...]:
+    """What takes the packet rules of an interface back, and the queue that they lead to."""
+    return (
+        *packet_rules(place, interface.nft_undo),
+        *([_no_queue(interface)] if interface.egress_bps else ()),
+    )
 
 
 # --- make ------------------------------------------------------------------------------------------------------------
@@ -142,8 +159,9 @@ def _make(build: Builder, interface: Interface, netns: int, place: NetworkPlace,
 
 
 def _say(build: Builder, interface: Interface, place: NetworkPlace, *, undo: tuple[Step, ...] = ()) -> None:
-    for number, run in enumerate(packet_rules(place, interface.nft)):
-        build.host(run, undo=() if number else undo)
+    queue = [_queue(interface, place, is_there=False)] if interface.egress_bps else []
+    for number, step in enumerate((*queue, *packet_rules(place, interface.nft))):
+        build.host(step, undo=() if number else undo)
 
 
 def packet_rules(place: NetworkPlace, documents: str) -> tuple[Run, ...]:
@@ -219,12 +237,50 @@ def _routed(interface: Interface, host_index: int) -> Iterator[tuple[Message, st
 
 
 def _rate(interface: Interface, host_index: int) -> Iterator[tuple[Message, str]]:
-    if not interface.ingress_bps:
-        return
-    rate = max(interface.ingress_bps // 8, 1)
+    if interface.ingress_bps:
+        yield _tbf(interface.host_name, host_index, interface.ingress_bps)
+
+
+def _tbf(name: str, index: int, rate_bps: int) -> tuple[Message, str]:
+    """What an interface sends waits its turn, whatever it had to wait for before."""
+    rate = max(rate_bps // 8, 1)
     burst = min(max(rate * _TBF_US // 1_000_000, _TBF_LEAST_BYTES), (1 << 32) - 1)
-    message = netlink.add_tbf(host_index, rate_bytes_per_s=rate, burst_bytes=burst, latency_us=_TBF_LATENCY_US)
-    yield message, f"qdisc add dev {interface.host_name} root tbf rate {interface.ingress_bps}bit burst {burst}"
+    message = netlink.add_tbf(
+        index, rate_bytes_per_s=rate, burst_bytes=burst, latency_us=_TBF_LATENCY_US, is_replacing=True
+    )
+    return message, f"qdisc replace dev {name} root tbf rate {rate_bps}bit burst {burst}"
+
+
+def _rated(name: str, index: int, rate_bps: int) -> Netlink:
+    """The rate of an interface that has been there; 0 is none."""
+    if rate_bps:
+        message, words = _tbf(name, index, rate_bps)
+        return _step(words, message)
+    return _step(f"qdisc del dev {name} root", netlink.delete_qdisc(index), ignore=_ENOENT)
+
+
+def _queue(interface: Interface, place: NetworkPlace, *, is_there: bool) -> Netlink:
+    """Where packets wait that the instance sends: a queue is left in one direction, and towards the host that is the
+    wrong one, so they are led through an interface more."""
+    name, index = interface.queue, place.queue_index(interface.number)
+    if is_there:
+        return _rated(name, index, interface.egress_bps)
+    message, words = _tbf(name, index, interface.egress_bps)
+    made = netlink.add_ifb(Link(name=name, index=index, is_up=True))
+    return _step(f"link add {name} up type ifb; {words}", made, message)
+
+
+def _no_queue(interface: Interface) -> Netlink:
+    return _step(f"link del {interface.queue}", netlink.delete_link(interface.queue), ignore=MISSING)
+
+
+def _changed(before: Interface, after: Interface, index: int) -> Iterator[Netlink]:
+    """What is set on the host's end, and not the same afterwards."""
+    if before.ingress_bps != after.ingress_bps:
+        yield _rated(after.host_name, index, after.ingress_bps)
+    if before.is_isolated != after.is_isolated:
+        words = f"bridge link set dev {after.host_name} isolated {'on' if after.is_isolated else 'off'}"
+        yield _step(words, netlink.set_port(index, is_isolated=after.is_isolated))
 
 
 def _shield(build: Builder, interface: Interface) -> None:

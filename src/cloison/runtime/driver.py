@@ -127,7 +127,7 @@ class ContainerDriver:
         rundir = self.rundir(instance_id)
         journal = rundir.write_journal(encode(plan, verbose=watch is not None))
         try:
-            if any(each.nft for each in request.interfaces):
+            if any(each.nft_undo for each in request.interfaces):
                 from cloison.runtime import nics
 
                 nics.prepare(rundir, request.interfaces)
@@ -523,7 +523,7 @@ class ContainerDriver:
         nics.detach(self.rundir(instance_id), name, interface)
 
     def change_rules(self, instance_id: str, name: str, before: Interface, after: Interface) -> None:
-        """Give an interface of a running instance other packet rules, or leave it those it has.
+        """Give an interface of a running instance other packet rules, rates and isolation, or leave it what it has.
 
         The caller holds `command`. Raises WrongState and the errors of `failures`."""
         from cloison.runtime import nics

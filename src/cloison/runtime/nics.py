@@ -18,9 +18,9 @@ from cloison.kernel import procfs
 from cloison.kernel.process import needed
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import NetworkPlace
-from cloison.plan.network import compile_attach, compile_detach, compile_rules, packet_rules
+from cloison.plan.network import compile_attach, compile_detach, compile_rules, rules_undo
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import Run, Step, UndoLater, Where
+from cloison.plan.steps import Step, UndoLater, Where
 from cloison.runtime import host_steps
 from cloison.runtime.live_limits import Kept
 from cloison.runtime.rundir import RunDir
@@ -29,24 +29,26 @@ from cloison.spec.network import Interface
 
 def nft(interfaces: Iterable[Interface]) -> str:
     """The program that takes packet rules; empty where no interface has any. Raises Unsupported where it is missing."""
-    return needed("nft", package="nftables") if any(each.nft for each in interfaces) else ""
+    has_rules = any(each.nft or each.nft_undo for each in interfaces)
+    return needed("nft", package="nftables") if has_rules else ""
 
 
 def prepare(rundir: RunDir, interfaces: Iterable[Interface]) -> None:
     """Write down what takes the packet rules of an instance back that is about to start."""
     found = tuple(interfaces)
     place = NetworkPlace(rundir.path, nft(found))
-    _write(rundir, place, tuple(step for each in found for step in packet_rules(place, each.nft_undo)))
+    _write(rundir, place, tuple(step for each in found for step in rules_undo(place, each)))
 
 
 def change_rules(rundir: RunDir, name: str, before: Interface, after: Interface) -> None:
-    """Give an interface of the running instance `name` the packet rules of `after` instead of those of `before`.
+    """Give an interface of the running instance `name` the packet rules, rates and isolation of `after` instead of
+    those of `before`; the `nft` of each is what makes its rules of those of the other.
 
     Raises the errors of `failures`; then it has those it had."""
     place = NetworkPlace(rundir.path, nft((before, after)))
     _require_undo(rundir, name, place)
     present = _later(place)
-    old, new = packet_rules(place, before.nft_undo), packet_rules(place, after.nft_undo)
+    old, new = rules_undo(place, before), rules_undo(place, after)
     rest = tuple(step for step in present if step not in (*old, *new))
     _write(rundir, place, (*new, *old, *rest))
     try:
@@ -83,11 +85,13 @@ def detach(rundir: RunDir, name: str, interface: Interface) -> None:
     place = NetworkPlace(rundir.path, nft((interface,)))
     before = _later(place)
     late = _undo(compile_attach("", interface, place))
-    made = [step for step in late if not isinstance(step, Run)]  # the rules of those from the start are there, too
+    rules = rules_undo(place, interface)  # of those from the start are there, too
+    made = [step for step in late if step not in rules]
     is_late = bool(made) and all(step in before for step in made)
     host_steps.run(compile_detach(f"take {interface.name} from {name}", interface, place, is_late=is_late))
-    if any(step in before for step in late):
-        _write(rundir, place, tuple(step for step in before if step not in late))
+    gone = (*late, *rules)
+    if any(step in before for step in gone):
+        _write(rundir, place, tuple(step for step in before if step not in gone))
 
 
 def _undo(plan: Plan) -> tuple[Step, ...]:

@@ -14,15 +14,20 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     metric: int = 0
 
 
+def queue_of(host_name: str) -> str:
+    """The name of the queue of what comes in by the host's end of a pair."""
+    return f"q{host_name[1:]}"
+
+
 class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     """A network interface of an instance, with nothing left to look up.
 
     `number` counts from 0; inside, its index is `number` + 2. `host_name` is the host's end of a pair, or the device
     that is lent (`phys`). `addresses` are CIDR, set from outside before the init runs. `master` is the bridge, or what
-    a macvlan, ipvlan or vlan sits on. Rates are bits per second. `proxies` are addresses that the host answers for,
-    each with the index of the interface on which it does. `files` are written before the start and removed at the end.
-    `nft` is what `nft --json` is told before the start, `nft_undo` what takes it back: a document in each line, each
-    carried out by its own."""
+    a macvlan, ipvlan or vlan sits on. Rates are bits per second, as the instance sees them; what it sends is led
+    through `queue` where it is limited. `proxies` are addresses that the host answers for, each with the index of the
+    interface on which it does. `files` are written before the start and removed at the end. `nft` is what `nft --json`
+    is told before the start, `nft_undo` what takes it back: a document in each line, each carried out by its own."""
 
     number: int
     type: str
@@ -39,10 +44,16 @@ class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     vlan: int = 0
     is_isolated: bool = False
     ingress_bps: int = 0
+    egress_bps: int = 0
     proxies: tuple[tuple[str, int], ...] = ()
     files: tuple[tuple[str, str], ...] = ()
     nft: str = ""
     nft_undo: str = ""
+
+    @property
+    def queue(self) -> str:
+        """The interface of the host in which waits what the instance sends too fast."""
+        return queue_of(self.host_name)
 
 
 class InterfaceState(msgspec.Struct, frozen=True):

@@ -1,6 +1,7 @@
 """Who may talk to whom: rules, spoofing by a root inside, and rates."""
 
 import socket
+import time
 
 import pytest
 
@@ -160,19 +161,52 @@ def test_spoofing(key: str, stopped: set[str], nicked: Nicked) -> None:
 # --- rates -----------------------------------------------------------------------------------------------------------
 
 
+def rate_of(web: Instance, key: str, protocol: str, send_bps: int, span_ms: int) -> float:
+    """What arrives of what is sent in the direction that `limits.KEY` is about."""
+    if key == "ingress":
+        return netlab.rate_bps(HERE, web, netlab.address(web), protocol, send_bps, span_ms)
+    bridge = netlab.address(HERE, netlab.bridge_of(web))
+    return netlab.rate_bps(web, HERE, bridge, protocol, send_bps, span_ms)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 @pytest.mark.parametrize("key", ["ingress", "egress"])
 def test_rates_hold_within_15_percent(key: str, protocol: str, nicked: Nicked) -> None:
-    limit = 40 * MBIT
-    web = nicked("web", f"nics.eth0.limits.{key}=40Mbit")
-    send_bps = 0 if protocol == "tcp" else 2 * limit
-    if key == "ingress":
-        found = netlab.rate_bps(HERE, web, netlab.address(web), protocol, send_bps)
-    else:
-        bridge = netlab.address(HERE, netlab.bridge_of(web))
-        found = netlab.rate_bps(web, HERE, bridge, protocol, send_bps)
-    assert 0.85 * limit <= found <= 1.15 * limit
+    """From the first moment on: a rest saves nothing up. A gigabit of datagrams is more than two processors make."""
+    web = nicked("web", f"nics.eth0.limits.{key}=1Mbit")
+    for megabits in (1, 10, 100, 1000) if protocol == "tcp" else (1, 10, 100):
+        limit = megabits * MBIT
+        web.set(f"nics.eth0.limits.{key}={megabits}Mbit")
+        found = rate_of(web, key, protocol, 0 if protocol == "tcp" else 2 * limit, 3000)
+        assert 0.85 * limit <= found <= 1.15 * limit, (megabits, found)
+
+
+@pytest.mark.parametrize("key", ["ingress", "egress"])
+def test_after_a_rest_nothing_is_faster(key: str, nicked: Nicked) -> None:
+    """A bucket that fills for a second would let all of this pass at once."""
+    web = nicked("web", f"nics.eth0.limits.{key}=10Mbit")
+    time.sleep(1.2)
+    assert rate_of(web, key, "udp", 40 * MBIT, 500) <= 1.15 * 10 * MBIT
+
+
+def test_a_rate_comes_and_goes_live_without_the_nic(nicked: Nicked) -> None:
+    """The same interface stays, and no queue is left behind."""
+    web = nicked("web", "nics.eth0.type=bridged", "nics.eth0.limits.ingress=10Mbit")
+    index, links = netlab.link(web, "eth0")["ifindex"], netlab.link_names(HERE)
+    for megabits in (20, 5):
+        web.set(f"nics.eth0.limits.egress={megabits}Mbit", "nics.eth0.limits.ingress=")
+        (queue,) = netlab.link_names(HERE) - links
+        (rate,) = netlab.told("tc", "-json", "qdisc", "show", "dev", queue)
+        assert rate["options"]["rate"] == megabits * MBIT // 8
+    assert rate_of(web, "egress", "udp", 40 * MBIT, 500) <= 1.15 * 5 * MBIT
+    web.set("nics.eth0.limits.egress=")
+    assert netlab.link_names(HERE) == links
+    assert rate_of(web, "egress", "tcp", 0, 500) > 100 * MBIT
+    assert netlab.link(web, "eth0")["ifindex"] == index
+    web.set("nics.eth0.limits.egress=1Mbit")
+    web.stop()
+    assert {each for each in netlab.link_names(HERE) if each[0] in "vq"} == set()
 
 
 def test_the_other_direction_is_not_limited_and_a_limit_changes_live(nicked: Nicked) -> None:

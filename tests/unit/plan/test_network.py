@@ -8,7 +8,7 @@ import pytest
 from cloison.base.errors import Invalid
 from cloison.kernel.netlink import wire
 from cloison.plan.inputs import NetworkPlace
-from cloison.plan.network import compile_attach, compile_detach
+from cloison.plan.network import compile_attach, compile_detach, compile_rules, rules_undo
 from cloison.plan.plan import Plan
 from cloison.plan.steps import MISSING, LinkUp, Netlink, NetlinkIn, RenameLink, Run, Step, Umount, UndoLater, Where
 from cloison.plan.text import explain
@@ -33,6 +33,7 @@ BRIDGED = Interface(
     vlan=12,
     is_isolated=True,
     ingress_bps=10_000_000,
+    egress_bps=1_000_000_000,
     files=(("/run/cloison/networks/cloison0/hosts/c0ffee000001-0", "10.0.3.2 web.cloison\n"),),
     nft='{"nftables": []}',
     nft_undo='{"nftables": [{}]}',
@@ -88,9 +89,39 @@ def test_what_takes_an_interface_away_is_what_would_at_the_end(type_: str) -> No
 def test_one_of_the_start_is_taken_away_as_the_start_would(type_: str) -> None:
     undo = [step for step, _final in worlds.start_plan(interfaces=(EVERY[type_],)).undo()]
     taken = [action.step for action in compile_detach("take", EVERY[type_], PLACE, is_late=False).actions]
-    goes = [step for step in taken if not isinstance(step, Run)]  # packet rules may change: see `NetworkPlace.later`
-    assert goes
+    rules = rules_undo(PLACE, EVERY[type_])  # these may change: see `NetworkPlace.later`
+    assert taken[: len(rules)] == list(rules)
+    goes = taken[len(rules) :]
     assert undo[: len(goes)] == goes
+
+
+RULED = msgspec.structs.replace(BRIDGED, ingress_bps=0, egress_bps=0, is_isolated=False, nft="{}", nft_undo="{}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"ingress_bps": 8000}, "qdisc replace dev vc0ffee00n0 root tbf rate 8000bit burst 16384"),
+        ({"is_isolated": True}, "bridge link set dev vc0ffee00n0 isolated on"),
+        ({"egress_bps": 8000}, "link add qc0ffee00n0 up type ifb; qdisc replace dev qc0ffee00n0 root tbf rate 8000bit"),
+    ],
+)
+def test_what_changes_in_an_interface_that_stays_can_be_changed_back(changes: dict[str, object], words: str) -> None:
+    there = msgspec.structs.replace(RULED, **changes)
+    plan = compile_rules("change", RULED, there, PLACE)
+    first, *rest = (action.step for action in plan.actions)
+    assert isinstance(first, Netlink)
+    assert first.what.startswith(words)
+    assert [type(step) for step in rest] == [Run]
+    undone = [step for step, _final in plan.undo()]
+    again = [action.step for action in compile_rules("back", there, RULED, PLACE).actions]
+    assert sorted(map(str, undone)) == sorted(map(str, again))
+
+
+def test_a_queue_is_made_before_rules_lead_to_it_and_goes_after_them() -> None:
+    limited = msgspec.structs.replace(RULED, egress_bps=8000)
+    for before, after, kinds in ((RULED, limited, [Netlink, Run]), (limited, RULED, [Run, Netlink])):
+        assert [type(action.step) for action in compile_rules("change", before, after, PLACE).actions] == kinds
 
 
 def test_without_interfaces_there_is_one_step_for_the_loopback() -> None:
@@ -108,7 +139,7 @@ def test_every_batch_is_sent_by_who_may() -> None:
     """What concerns the host is sent by the launcher before anything runs inside; the rest by the new process."""
     plan = worlds.start_plan(interfaces=(BRIDGED, UPON))
     where = [(action.where, action.step.what.split()[1]) for action in plan.actions if isinstance(action.step, Netlink)]
-    assert where == [(Where.HOST, "add"), (Where.HOST, "add"), (Where.INSIDE, "set")]
+    assert where == [(Where.HOST, "add")] * 3 + [(Where.INSIDE, "set")]  # the veth, its queue, the macvlan
 
 
 def test_rules_are_set_when_the_interface_is_there_and_gone_before_it_goes() -> None:

@@ -383,6 +383,8 @@ class Instance:
                     claims.release(changes, self._record)
                 records.release(changes, self._record)
                 changes.record(self.id, "deleted", self.name)
+            if self._record.claims:
+                self._engine.networks.leave(self._record)
             overlay.remove(self.directory)
             self._engine.driver.forget(self.id)
 

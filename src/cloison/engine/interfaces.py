@@ -13,7 +13,7 @@ from cloison.base.errors import Conflict, Exists, Invalid
 from cloison.engine import claims
 from cloison.engine.records import Claim, Record
 from cloison.engine.wiring import Networks
-from cloison.network import dnsmasq, host, upkeep
+from cloison.network import dnsmasq, host, leases, upkeep
 from cloison.network import nic as packets
 from cloison.network.network import Network, Rule, index_of, table_of
 from cloison.network.network import host_of as without_prefix
@@ -180,6 +180,7 @@ class _Made:
             self._index = link.index if link else index_of(self._network)
         else:
             self._network, self._index = networks.up(name)
+            leases.take_over(self._network, self._claim.mac, self._claim.addresses)
         self._master = self._network.bridge
         if not self._network.is_own and self._kind == BRIDGED:
             self._lean(self._network.bridge)

@@ -20,7 +20,7 @@ from cloison.engine import claims, networks, records
 from cloison.engine.networks import NetworkRecord
 from cloison.engine.records import Record
 from cloison.engine.results import NetworkInfo
-from cloison.network import host, subnets, upkeep
+from cloison.network import host, leases, subnets, upkeep
 from cloison.network.network import Network, table_of
 from cloison.network.network import Rule as PacketRule
 from cloison.spec import networks as options_of
@@ -237,13 +237,30 @@ class Networks:
         return not any(self._engine.driver.observe(record.id).pid for record in wired)
 
     def repair(self) -> tuple[str, ...]:
-        """Take down what is left on this host of networks that no record knows any more; gives their names."""
+        """Take down what is left on this host of networks that no record knows any more; gives their names. Leases of
+        what does not run are given back."""
+        self._give_back_leases()
         done = []
         for left in upkeep.leftovers(self._engine.layout.network_run(""), {record.name for record in self.all()}):
             if self._engine.store.get(f"networks/{left.name}") is None:  # it may have been made just now
                 upkeep.down(left, self._engine.driver.carry_out, is_last=self._is_last(left.name))
                 done.append(left.name)
         return tuple(done)
+
+    def leave(self, record: Record) -> None:
+        """Free what is leased to an instance that does not run and will not come back."""
+        gone = set(claims.addresses(record))
+        for network in self.all():
+            if _is_on(record, network.name):
+                leases.give_back(self.value(network), lambda lease: lease.address in gone)
+
+    def _give_back_leases(self) -> None:
+        """Free what is leased to instances that do not run, or are not there any more."""
+        known = [record for record in records.load_all(self._engine.store) if record.config.nics or record.live]
+        running = [record for record in known if self._engine.driver.observe(record.id).pid]
+        taken = {address for record in running for address in claims.addresses(record)}
+        for network in self.all():
+            leases.give_back(self.value(network), lambda lease: lease.address not in taken)
 
     def value(self, record: NetworkRecord) -> Network:
         """A network with nothing left to look up. Raises NotFound for a rule about nobody."""

@@ -7,6 +7,7 @@ nft         packet rules as the JSON that nft(8) reads
 table       the rules of the whole installation, and of one network
 nic         the rules of one interface: ports, access, filters, rate
 dnsmasq     what the daemon for names and leases is told
+leases      what that has leased, and giving it back for who is gone
 forwarding  between which interfaces the host forwards
 bridge      the plans that bring a network up and take it down
 upkeep      what is done to keep a network up; the lock

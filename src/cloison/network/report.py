@@ -7,23 +7,14 @@ from collections.abc import Iterator
 import msgspec
 
 from cloison.kernel import process
-from cloison.network import firewalls, host, table, upkeep
+from cloison.network import firewalls, host, leases, table, upkeep
 from cloison.network.firewalls import Foreign
+from cloison.network.leases import Lease
 from cloison.network.network import Network
 
 _COUNTED = re.compile(r" ?counter packets (\d+) bytes (\d+)", re.ASCII)
 _CHAIN = re.compile(r"\tchain (\S+) \{", re.ASCII)
 _TIMEOUT_S = 10.0
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """An address that a client has been given by DHCP, until `expires_s` since 1970 (0: for ever). The name is the
-    client's own, "" for none; nor does IPv6 tell a MAC address."""
-
-    address: str
-    mac: str
-    name: str
-    expires_s: int
 
 
 class CountedRule(msgspec.Struct, frozen=True):
@@ -52,34 +43,12 @@ def report(of: Network) -> Report:
     counters = link.counters if link else None
     return Report(
         is_serving=of.is_served and upkeep.is_serving(of),
-        leases=_leases(of),
+        leases=leases.of_network(of),
         rules=_rules(of),
         received_bytes=counters.rx_bytes if counters else None,
         sent_bytes=counters.tx_bytes if counters else None,
         foreign=firewalls.look(of),
     )
-
-
-def _leases(of: Network) -> tuple[Lease, ...]:
-    try:
-        with open(f"{of.data}/leases", encoding="utf-8", errors="replace") as file:
-            return tuple(leases(file.read()))
-    except FileNotFoundError:
-        return ()
-
-
-def leases(text: str) -> Iterator[Lease]:
-    """The leases in a file of dnsmasq's: `<expires> <MAC or, below the line "duid", IAID> <address> <name or *> <id>`.
-
-    A line that is not of this form, as one that is just being written, is passed over."""
-    is_v6 = False
-    for line in text.splitlines():
-        words = line.split()
-        if words[:1] == ["duid"]:
-            is_v6 = True
-        elif len(words) == 5 and words[0].isdecimal():
-            expires, who, address, name, _client = words
-            yield Lease(address, "" if is_v6 else who, "" if name == "*" else name, int(expires))
 
 
 def _rules(of: Network) -> tuple[CountedRule, ...]:

@@ -8,7 +8,7 @@ import pytest
 
 from cloison import Engine, Instance
 from cloison.base.errors import Busy, CloisonError, Exists, Invalid, NotFound
-from tests.integration.conftest import eventually, init_of, inside
+from tests.integration.conftest import Cli, eventually, init_of, inside
 from tests.integration.network import netlab
 from tests.integration.network.conftest import Nicked
 from tests.integration.network.netlab import HERE, World
@@ -209,6 +209,64 @@ def test_a_lease_is_known_until_it_is_given_back(
         subprocess.run([*dhclient, "-r"], check=True, stdout=-3, stderr=-3)
     assert eventually(lambda: engine.networks.info("cloison0").leases == (), 5)
     assert reserved not in told.read_text()
+
+
+def _asked_once(instance: Instance) -> None:
+    """BusyBox's client asks, is answered, and never says that it has gone."""
+    inside(instance, "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", "/bin/true")
+
+
+def _leased(root: Path) -> dict[str, str]:
+    """The MAC address of each address in dnsmasq's own file."""
+    lines = (root / "lib/networks/lan/leases").read_text().splitlines()
+    return {words[2]: words[1] for words in map(str.split, lines) if words[0].isdecimal()}
+
+
+LEASED = ("nics.eth0.network=lan", "nics.eth0.addresses=10.43.0.7")
+
+
+@pytest.fixture
+def lan(engine: Engine) -> None:
+    engine.networks.create("lan", ["ipv4=10.43.0.1/24", "ipv6=none"])
+
+
+@pytest.mark.usefixtures("lan")
+def test_an_address_goes_to_the_next_one_though_its_last_one_still_has_a_lease(nicked: Nicked, root: Path) -> None:
+    """dnsmasq would keep it for who had it; a lease is for an hour."""
+    first = nicked("first", *LEASED)
+    _asked_once(first)
+    assert _leased(root) == {"10.43.0.7": netlab.link(first, "eth0")["address"]}
+    first.set("nics.eth0.addresses=10.43.0.8")
+    assert "10.43.0.7" in _leased(root)
+    second = nicked("second", *LEASED)
+    _asked_once(second)
+    assert _leased(root) == {"10.43.0.7": netlab.link(second, "eth0")["address"]}
+    _asked_once(first)
+    assert set(_leased(root)) == {"10.43.0.7", "10.43.0.8"}
+
+
+@pytest.mark.usefixtures("lan")
+def test_a_lease_goes_with_its_instance(nicked: Nicked, root: Path) -> None:
+    first = nicked("first", *LEASED)
+    _asked_once(first)
+    first.delete(force=True)
+    assert eventually(lambda: _leased(root) == {}, 5)
+    second = nicked("second", *LEASED)  # which is given at once what it had
+    _asked_once(second)
+    assert _leased(root) == {"10.43.0.7": netlab.link(second, "eth0")["address"]}
+
+
+@pytest.mark.usefixtures("lan")
+def test_repair_gives_back_leases_of_what_does_not_run(nicked: Nicked, root: Path, cli: Cli) -> None:
+    first, second = nicked("first", *LEASED), nicked("second", "nics.eth0.network=lan")
+    for each in (first, second):
+        _asked_once(each)
+    assert len(_leased(root)) == 2
+    first.kill("KILL")
+    first.wait(10)
+    assert len(_leased(root)) == 2
+    assert cli("repair").returncode == 0
+    assert eventually(lambda: set(_leased(root)) == {netlab.address(second)}, 5)
 
 
 def _reserved(instance: Instance, family: int = 4) -> str:

@@ -8,7 +8,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cloison.engine.wiring import Networks
     from cloison.images import Image, ImageStore
     from cloison.images.templates import Template
+    from cloison.network.network import Network
     from cloison.spec.finding import Finding
     from cloison.spec.tariff import Tariff
 
@@ -102,7 +103,22 @@ class Engine:
 
         interfaces.accept(self, wanted, before=configuration.Config())
         found = self.image(image, options=options, progress=progress)
-        return self._create(found, name or self._free_name(), wanted)
+        made = self._create(found, name or self._free_name(), wanted)
+        if wanted.nics:
+            self.names_changed({made.name})
+        return made
+
+    def names_changed(self, names: Collection[str]) -> None:
+        """These instances and networks have other addresses than before: packet rules that name them follow."""
+        from cloison.engine import following
+
+        following.follow(self, names)
+
+    def network_changed(self, before: "Network", after: "Network") -> None:
+        """A network has other options than before: nics that run on it follow."""
+        from cloison.engine import following
+
+        following.network_changed(self, before, after)
 
     def _create(self, image: "Image", name: str, wanted: configuration.Config) -> Instance:
         instance_id = new_id()

@@ -387,6 +387,8 @@ class Instance:
                 self._engine.networks.leave(self._record)
             overlay.remove(self.directory)
             self._engine.driver.forget(self.id)
+        if self._record.claims:
+            self._engine.names_changed({self.name})
 
     # --- explain -----------------------------------------------------------------------------------------
 
@@ -507,7 +509,10 @@ class Instance:
             except NotFound:
                 self._engine.driver.forget(self.id)
                 raise NotFound(f"the instance {self.name!r} has just been deleted", name=self.name) from None
+            before = self._record
             yield
+        if before.stands_for != self._record.stands_for:
+            self._engine.names_changed({before.name, self.name})
 
     def _expect_stopped(self, doing: str, *, hint: str = "") -> None:
         state = self.observe().state

@@ -43,10 +43,10 @@ _OF_VETHS = ("ingress_bps", "egress_bps", "mac_filter", "ip_filter", "rules")
 
 
 def interfaces(
-    engine: "Engine", record: Record, *, is_dry: bool = False, before: Config | None = None
+    engine: "Engine", record: Record, *, is_dry: bool = False, before: Config | None = None, is_ruled: bool = False
 ) -> tuple[Interface, ...]:
     """The interfaces of `record.config`, by number; its networks are up afterwards, unless `is_dry`. What the nics and
-    ports of `before` have of the host is theirs already, and not asked for again.
+    ports of `before` have of the host is theirs already, and not asked for again. `is_ruled`: as if each had rules.
 
     Raises Invalid, Exists for what the host does not have or somebody else uses, and what keeps a network from coming
     up."""
@@ -54,7 +54,7 @@ def interfaces(
     found = []
     for name, nic in config.nics.items():
         if nic.kind not in WHOLE:
-            made = _Made(engine, record, name, nic, record.claims[name], before, is_dry=is_dry)
+            made = _Made(engine, record, name, nic, record.claims[name], before, is_dry=is_dry, is_ruled=is_ruled)
             found.append(made.interface(dict(ports_of(config, name))))
     return _with_one_way_out(config, sorted(found, key=lambda each: each.number))
 
@@ -154,8 +154,18 @@ class _Made:
     """One nic on its way to an interface."""
 
     def __init__(
-        self, engine: "Engine", record: Record, name: str, nic: Nic, claim: Claim, before: Config, *, is_dry: bool
+        self,
+        engine: "Engine",
+        record: Record,
+        name: str,
+        nic: Nic,
+        claim: Claim,
+        before: Config,
+        *,
+        is_dry: bool,
+        is_ruled: bool,
     ) -> None:
+        self._is_ruled = is_ruled
         self._before = before
         self._engine = engine
         self._record = record
@@ -284,7 +294,7 @@ class _Made:
             prefix6=self._network.ipv6 if self._network else "",
             ports=tuple(_port(host_ports(text), target) for text, target in sorted(ports.items())),
             rules=(*Networks(self._engine).resolved(nic.rules), *self._of_parent()),
-            is_ruled=bool(nic.rules) or self._is_ruled_by_network(),
+            is_ruled=self._is_ruled or bool(nic.rules) or self._is_ruled_by_network(),
             is_mac_filtered=nic.mac_filter,
             is_ip_filtered=nic.ip_filter,
             egress_bps=nic.egress_bps or 0,

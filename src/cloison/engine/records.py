@@ -56,6 +56,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         """The configuration of its present or last run."""
         return self.live or self.config
 
+    @property
+    def stands_for(self) -> tuple[object, ...]:
+        """What a rule means that names it."""
+        return self.name, self.claims, self.live_claims
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode

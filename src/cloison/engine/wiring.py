@@ -83,7 +83,9 @@ class Networks:
 
         Raises Invalid, Exists for a name or a subnet that somebody has, NotFound for a parent that is not there."""
         check_name(name, what="a network")
-        return self._create(name, options_of.assign_all(Options(), options))
+        record = self._create(name, options_of.assign_all(Options(), options))
+        self._engine.names_changed({name})
+        return record
 
     def needed(self, configs: Iterable[Config]) -> None:
         """Make the default network where one of `configs` has a nic on it, and it is not there yet."""
@@ -147,7 +149,8 @@ class Networks:
         return f"clo-{binascii.crc32(f'{self._engine.layout.root} {name}'.encode()):08x}"
 
     def set(self, name: str, *assignments: str) -> NetworkRecord:
-        """Change options; what is up follows at once, nics that are there keep what they have until their next start.
+        """Change options; what is up follows at once: rules, isolation, NAT, names. Nics that are there keep their MTU
+        until their next start.
 
         Raises Invalid, NotFound, and Busy for another subnet or parent while instances are on it."""
         before = self.get(name)
@@ -171,7 +174,18 @@ class Networks:
             changes.record(name, "network-changed", " ".join(assignments))
         if was_up:
             self.up(name)
+        self._followed(name, self.value(before), self.value(after))
         return after
+
+    def _followed(self, name: str, before: Network, after: Network) -> None:
+        """What runs does what the network says now."""
+        self._engine.network_changed(before, after)
+        if before.subnets != after.subnets:
+            self._engine.names_changed({name})
+
+    def follow(self, name: str) -> None:
+        """Have the packet rules of a network that is up be those of whom they name now. Raises NotFound."""
+        upkeep.follow(self.value(self.get(name)), self._engine.driver.carry_out)
 
     def _planned_anew(self, before: NetworkRecord, options: Options) -> NetworkRecord:
         """With the subnets that it has already, where they are still to be chosen by cloison."""
@@ -208,6 +222,7 @@ class Networks:
             self._expect_unused(name, "be deleted")  # who has come meanwhile has brought it up again, and keeps it
             changes.delete(f"networks/{name}")
             changes.record(name, "network-deleted")
+        self._engine.names_changed({name})
 
     def _expect_unused(self, name: str, doing: str) -> None:
         users = self.users(name)

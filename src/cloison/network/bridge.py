@@ -73,6 +73,14 @@ def plan_up(of: Network, seen: Seen, places: tuple[CgroupPlace, ...]) -> Plan:
     return build.plan()
 
 
+def plan_rules(of: Network, program: str) -> Plan:
+    """Put the packet rules of a network that is up in the place of those that it has."""
+    build = Builder(f"change the packet rules of the network {of.name}")
+    build.chapter("packet rules")
+    build.host(nft(program, table.network(of)))
+    return build.plan()
+
+
 def plan_down(of: Network, seen: Seen, *, is_last: bool) -> Plan:
     """Take a network down; `is_last`: the tables of the installation go with it."""
     build = Builder(f"take the network {of.name} down")

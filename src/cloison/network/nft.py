@@ -112,7 +112,8 @@ def _not_again(command: Expression, added: list[Expression]) -> Expression | Non
         kept = [element for each in same for element in each["elem"]]
         left = [element for element in what["elem"] if element not in kept]
         return {verb: {kind: what | {"elem": left}}} if left else None
-    return None if same and (verb == "delete" or kind == "set") else command
+    is_other = kind == "set" or any("hook" in each for each in same)  # an undo knows no more of it than the name
+    return None if same and (verb == "delete" or is_other) else command
 
 
 def _name(what: Expression) -> tuple[Any, ...]:

@@ -31,13 +31,15 @@ NFT, DNSMASQ = ("nft", "nftables"), ("dnsmasq", "dnsmasq-base")  # the program, 
 
 
 class Marker(msgspec.Struct, frozen=True):
-    """What has to be the same for a network to be up. `digest` is of the options that it was brought up with."""
+    """What has to be the same for a network to be up. `digest` is of the options that it was brought up with,
+    `rules` of its rules of access alone."""
 
     boot: str
     index: int
     handle: int
     digest: int
     docker: int = 0
+    rules: int = 0
 
 
 def ensure(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...]]) -> int:
@@ -50,8 +52,19 @@ def ensure(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...
         return index
     with _lock(of, "bring it up"):
         if not is_up(of):
-            _bring_up(of, run, places)
+            if is_up(of, whatever_rules=True):
+                _exchange_rules(of, run)
+            else:
+                _bring_up(of, run, places)
         return _index(of)
+
+
+def follow(of: Network, run: Runner) -> None:
+    """Have the packet rules of a network that is up be its own."""
+    if is_up(of, whatever_rules=True):
+        with _lock(of, "change its rules"):
+            if is_up(of, whatever_rules=True) and not is_up(of):
+                _exchange_rules(of, run)
 
 
 def expect_programs(of: Network) -> None:
@@ -66,14 +79,16 @@ def expect_programs(of: Network) -> None:
             )
 
 
-def is_up(of: Network) -> bool:
-    """Whether all of it is there; asks the kernel, and changes nothing."""
+def is_up(of: Network, *, whatever_rules: bool = False) -> bool:
+    """Whether all of it is there, or all but its rules of access; asks the kernel, and changes nothing."""
     try:
         with open(f"{of.run}/up", "rb") as file:
             marker = msgspec.json.decode(file.read(), type=Marker)
     except (FileNotFoundError, msgspec.MsgspecError):
         return False
     if (marker.index, marker.digest, marker.boot) != (_index(of), _digest(of), _boot()) or not marker.index:
+        return False
+    if not whatever_rules and marker.rules != _digest_of_rules(of):
         return False
     if of.is_own:
         handles = nftables.table_handle(table.INET, of.table), firewalls.docker_chain()
@@ -142,6 +157,14 @@ def _bring_up(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, 
     _mark(of)
 
 
+def _exchange_rules(of: Network, run: Runner) -> None:
+    """In one transaction, and without a word to its dnsmasq. Where there is no bridge of its own, nics have them."""
+    if of.is_own:
+        run(bridge.plan_rules(of, process.needed(NFT[0], package=NFT[1])))
+    _write(f"{of.run}/network", msgspec.json.encode(of))
+    _mark(of)
+
+
 def _seen(of: Network, facts: host.Host, entries: dict[str, tuple[forwarding.Switch, ...]]) -> bridge.Seen:
     link = facts.interface(of.bridge)
     if not of.is_own:
@@ -172,7 +195,8 @@ def _seen(of: Network, facts: host.Host, entries: dict[str, tuple[forwarding.Swi
 def _mark(of: Network) -> None:
     """Note what there is now: the last thing that is done."""
     handle = nftables.table_handle(table.INET, of.table) or 0 if of.is_own else 0
-    marker = Marker(_boot(), _index(of), handle, _digest(of), firewalls.docker_chain() if of.is_own else 0)
+    docker = firewalls.docker_chain() if of.is_own else 0
+    marker = Marker(_boot(), _index(of), handle, _digest(of), docker, _digest_of_rules(of))
     _write(f"{of.run}/up", msgspec.json.encode(marker))
 
 
@@ -202,7 +226,11 @@ def _index(of: Network) -> int:
 
 
 def _digest(of: Network) -> int:
-    return zlib.crc32(msgspec.json.encode(of))
+    return zlib.crc32(msgspec.json.encode(msgspec.structs.replace(of, rules=())))
+
+
+def _digest_of_rules(of: Network) -> int:
+    return zlib.crc32(msgspec.json.encode(of.rules))
 
 
 def _boot() -> str:

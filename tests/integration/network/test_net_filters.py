@@ -53,6 +53,86 @@ def test_rules_name_instances_and_networks(nicked: Nicked, engine: Engine) -> No
         assert netlab.cannot_reach(foe, netlab.address(web))
 
 
+def test_rules_follow_whom_they_name(nicked: Nicked, engine: Engine) -> None:
+    """An instance that comes after the rule, gets another address, another name, goes: the rule means what it says."""
+    engine.networks.create("lan", ["ipv4=10.55.0.1/24", "ipv6=none"])
+    friend = nicked("friend", "nics.eth0.network=lan", "nics.eth0.addresses=10.55.0.7")
+    web = nicked(
+        "web",
+        "nics.eth0.network=lan",
+        "nics.eth0.addresses=10.55.0.2",
+        "nics.eth0.rules=allow in from friend; deny in",
+    )
+    other = nicked("other", "nics.eth0.network=lan", "nics.eth0.addresses=10.55.0.8")
+    with netlab.serving(web):
+        assert netlab.asks(friend, "10.55.0.2") == "10.55.0.7"
+        assert netlab.cannot_reach(other, "10.55.0.2")
+        friend.set("nics.eth0.addresses=10.55.0.9")
+        assert netlab.asks(friend, "10.55.0.2") == "10.55.0.9"
+        friend.delete(force=True)
+        other.set("nics.eth0.addresses=10.55.0.9")
+        assert netlab.cannot_reach(other, "10.55.0.2")  # under the address of who is gone
+        other.stop()
+        other.rename("friend")
+        other.start()
+        assert netlab.asks(other, "10.55.0.2") == "10.55.0.9"
+        other.set("nics.eth0.addresses=10.55.0.10", scope="next-start")
+        assert netlab.asks(other, "10.55.0.2") == "10.55.0.9"
+        other.restart()
+        assert netlab.asks(other, "10.55.0.2") == "10.55.0.10"
+
+
+def test_rules_of_a_network_follow_whom_they_name(nicked: Nicked, engine: Engine) -> None:
+    """Without a word to its dnsmasq."""
+    friend = nicked("friend")
+    engine.networks.create("lan", ["ipv4=10.55.0.1/24", "rules=deny out to friend"])
+    web = nicked("web", "nics.eth0.network=lan")
+    served = netlab.daemons()
+    with netlab.serving(friend):
+        assert netlab.cannot_reach(web, netlab.address(friend))
+        was = netlab.address(friend)
+        friend.set("nics.eth0.addresses=" + was.rpartition(".")[0] + (".77" if not was.endswith(".77") else ".78"))
+        assert netlab.address(friend) != was
+        assert netlab.cannot_reach(web, netlab.address(friend))
+        assert f"daddr {was} " not in netlab.rule_texts()
+        engine.networks.set("lan", "rules=")
+        assert "E" not in netlab.asks(web, netlab.address(friend))
+    friend.delete(force=True)
+    assert netlab.daemons() == served
+
+
+def test_rules_and_isolation_of_a_network_on_a_bridge_of_the_host_change_live(
+    nicked: Nicked, engine: Engine, lab: netlab.Lab
+) -> None:
+    lab.host.do("ip link add br9 up type bridge; ip address add 10.66.0.1/24 dev br9")
+    try:
+        engine.networks.create("lan", ["parent=br9"])
+        web, db = (
+            nicked(name, "nics.eth0.network=lan", f"nics.eth0.addresses=10.66.0.{n}/24")
+            for name, n in (("web", 2), ("db", 3))
+        )
+        with netlab.serving(web), netlab.talking(HERE, "talk", "10.66.0.2", "80", "2500") as talk:
+            assert netlab.asks(db, "10.66.0.2") == "10.66.0.3"
+            engine.networks.set("lan", "rules=deny in from db")
+            assert netlab.cannot_reach(db, "10.66.0.2")
+            db.set("nics.eth0.addresses=10.66.0.4/24")
+            assert netlab.cannot_reach(db, "10.66.0.2")
+            engine.networks.set("lan", "rules=")
+            assert netlab.asks(db, "10.66.0.2") == "10.66.0.4"
+            engine.networks.set("lan", "isolated=true")
+            assert netlab.cannot_reach(db, "10.66.0.2")
+            engine.networks.set("lan", "isolated=false")
+            assert netlab.asks(db, "10.66.0.2") == "10.66.0.4"
+            count, longest_ms = map(int, talk.rest().split())
+        assert count > 100
+        assert longest_ms < 1000
+        web.delete(force=True)
+        db.delete(force=True)
+        engine.networks.delete("lan")
+    finally:
+        lab.host.do("ip link del br9")
+
+
 def test_rules_change_live(nicked: Nicked) -> None:
     web, db = nicked("web"), nicked("db")
     own = netlab.address(web)

@@ -63,3 +63,12 @@ def test_rules_about_nobody_are_taken_back_as_those_about_somebody() -> None:
     nobody = with_(rules=(), ports=())
     assert packets.document(nobody) == ""
     assert packets.remove(nobody) == packets.remove(with_(ports=()))
+
+
+def test_what_an_undo_takes_for_a_plain_chain_is_not_made_one_before_it_is_hooked() -> None:
+    """Where it was not there, both in one transaction would be refused."""
+    _sets, last = changed(WEB, WEB)
+    assert [each["hook"] for each in named(last, "add", "chain") if each["name"] in ("in_v1n0", "out_v1n0")] == [
+        "ingress",
+        "egress",
+    ]

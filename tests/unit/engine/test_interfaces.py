@@ -39,6 +39,12 @@ class Engine:
         self.driver = SimpleNamespace(carry_out=None, places=None, observe=lambda _id: Observed(State.STOPPED))
         self.networks = Networks(self)  # type: ignore[arg-type]
 
+    def names_changed(self, names: object) -> None:
+        """No packet rules are in place that could follow."""
+
+    def network_changed(self, before: object, after: object) -> None:
+        """Nor does anything run."""
+
     def create(self, name: str, *settings: str, number: int = 0) -> Record:
         config = assign_all(Config(), settings)
         interfaces.accept(self, config, before=Config())  # type: ignore[arg-type]

@@ -160,6 +160,12 @@ def booted(instance: Instance) -> bool:
     return said in (b"running", b"degraded")
 
 
+def own_files(instance: Instance) -> str:
+    """What an instance has of its own, on the host: in the default pool."""
+    root = Path(instance.directory).parent.parent
+    return f"{root}/storage/default/trees/{instance.tree.name}/upper"
+
+
 def answer(instance: Instance, *verb: str, **how: object) -> str:
     """What `payload VERB...` says inside."""
     result = instance.exec([PAYLOAD, *verb], **how)  # type: ignore[arg-type]

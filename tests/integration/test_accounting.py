@@ -15,7 +15,7 @@ import pytest
 
 from cloison import Engine, Instance, State
 from tests.integration import witness
-from tests.integration.conftest import PAYLOAD, PROGRAM, QUICK, Cli, Disk, Launch, answer, busy, eventually
+from tests.integration.conftest import PAYLOAD, PROGRAM, QUICK, Cli, Disk, Launch, answer, busy, eventually, own_files
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup, pytest.mark.guest]
 
@@ -162,7 +162,7 @@ def _held(cli: Cli) -> int:
 
 
 def test_disk_space_is_billed_of_what_is_stopped_too(stopped: Instance, cli: Cli) -> None:
-    Path(stopped.directory, "upper", "file").write_bytes(b"x" * (8 * MEBIBYTE))
+    Path(own_files(stopped), "file").write_bytes(b"x" * (8 * MEBIBYTE))
     assert cli("ledger", "sample").returncode == 0
     assert eventually(lambda: cli("ledger", "sample").returncode == 0 and billed(cli, "quick")["disk_byte_hours"] > 0)
 

@@ -17,7 +17,7 @@ import pytest
 
 from cloison import CloisonError, Engine, Instance, State
 from tests.integration import traces
-from tests.integration.conftest import PAYLOAD, QUICK, Launch, answer, init_of
+from tests.integration.conftest import PAYLOAD, QUICK, Launch, answer, init_of, own_files
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
@@ -55,7 +55,7 @@ def start_if_it_can(instance: Instance) -> None:
 
 @pytest.mark.parametrize("name", LINKS)
 def test_a_link_in_place_of_a_mount_target_reaches_no_mount_of_the_host(stopped: Instance, name: str) -> None:
-    place = f"{stopped.directory}/upper/{name}"
+    place = f"{own_files(stopped)}/{name}"
     shutil.rmtree(place, ignore_errors=True)  # /etc is there already, with the instance's name in it
     os.symlink(LINKS[name], place)
     before = set(traces.mount_table(os.getpid()))
@@ -65,7 +65,7 @@ def test_a_link_in_place_of_a_mount_target_reaches_no_mount_of_the_host(stopped:
 
 @pytest.mark.parametrize("name", ["proc", "dev", "sys", "run"])
 def test_a_link_that_names_a_place_of_the_host_leads_nowhere(stopped: Instance, outside: Path, name: str) -> None:
-    os.symlink(outside, f"{stopped.directory}/upper/{name}")
+    os.symlink(outside, f"{own_files(stopped)}/{name}")
     before = files_below(outside)
     start_if_it_can(stopped)
     assert (files_below(outside), traces.mounts(outside)) == (before, [])
@@ -74,7 +74,7 @@ def test_a_link_that_names_a_place_of_the_host_leads_nowhere(stopped: Instance, 
 @pytest.mark.parametrize("name", ["proc", "dev", "sys"])
 def test_in_a_privileged_container_it_leads_nowhere_either(engine: Engine, outside: Path, name: str) -> None:
     web = engine.create("busybox", "web", config=[*QUICK, "security.privileged=true"])
-    os.symlink(outside, f"{web.directory}/upper/{name}")
+    os.symlink(outside, f"{own_files(web)}/{name}")
     before = files_below(outside)
     start_if_it_can(web)
     assert (files_below(outside), traces.mounts(outside)) == (before, [])
@@ -82,7 +82,7 @@ def test_in_a_privileged_container_it_leads_nowhere_either(engine: Engine, outsi
 
 @pytest.mark.parametrize("name", ["proc", "dev", "sys"])
 def test_a_file_in_place_of_a_mount_target_is_refused_in_words(stopped: Instance, name: str) -> None:
-    Path(f"{stopped.directory}/upper/{name}").write_text("")
+    Path(f"{own_files(stopped)}/{name}").write_text("")
     with pytest.raises(CloisonError, match=f'mount /{name}: step .* path="/{name}"'):
         stopped.start()
 
@@ -196,7 +196,7 @@ def test_in_a_privileged_container_its_program_cannot_be_written(launch: Launch,
 
 def test_a_script_cannot_make_the_launcher_its_interpreter(launch: Launch) -> None:
     web = launch(*QUICK, "security.privileged=true")
-    script = Path(f"{web.directory}/upper/trap")
+    script = Path(f"{own_files(web)}/trap")
     script.write_text("#!/proc/self/exe\n")
     script.chmod(0o755)
     with contextlib.suppress(CloisonError):
@@ -208,8 +208,8 @@ def test_a_script_cannot_make_the_launcher_its_interpreter(launch: Launch) -> No
 
 
 def test_a_link_in_place_of_the_null_device_does_not_become_the_mask(stopped: Instance, outside: Path) -> None:
-    os.mkdir(f"{stopped.directory}/upper/dev")
-    os.symlink(outside / "secret", f"{stopped.directory}/upper/dev/null")
+    os.mkdir(f"{own_files(stopped)}/dev")
+    os.symlink(outside / "secret", f"{own_files(stopped)}/dev/null")
     stopped.start()
     found = os.stat(f"/proc/{init_of(stopped)}/root/proc/keys")
     assert (os.major(found.st_rdev), os.minor(found.st_rdev)) == (1, 3)

@@ -10,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from cloison import Engine, Instance, State
-from tests.integration.conftest import ALONE, booted, empty_installation, entered, init_of, inside, installation
+from tests.integration.conftest import (
+    ALONE,
+    booted,
+    empty_installation,
+    entered,
+    init_of,
+    inside,
+    installation,
+    own_files,
+)
 from tests.patience import patient
 
 pytestmark = [
@@ -112,7 +121,7 @@ def test_a_package_is_installed_with_dpkg_and_its_service_runs(debian: Instance)
 
 def test_files_it_made_belong_to_root_on_disk_unshifted(debian: Instance) -> None:
     inside(debian, "sh", "-c", "echo x > /root/made; chown 33:33 /root/made")
-    on_disk = os.stat(f"{debian.directory}/upper/root/made")
+    on_disk = os.stat(f"{own_files(debian)}/root/made")
     assert (on_disk.st_uid, on_disk.st_gid) == (33, 33)
 
 

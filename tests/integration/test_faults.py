@@ -266,8 +266,8 @@ records.claim_name = lambda *_: os.kill(os.getpid(), 9)
 engine.create("busybox", "half", config=["nics.eth0.type=empty"])
 """,
     "delete": """
-from cloison.storage import overlay
-overlay.remove = lambda *_: os.kill(os.getpid(), 9)
+from cloison.storage import trees
+trees.remove = lambda *_: os.kill(os.getpid(), 9)
 engine.get("quick").delete()
 """,
 }

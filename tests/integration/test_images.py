@@ -15,7 +15,7 @@ import pytest
 from cloison.base.errors import Busy, NoSpace
 from cloison.images import Image, ImageStore, obtain
 from cloison.kernel import process
-from cloison.storage import clean, create, remove
+from cloison.storage.trees import clean, remove
 
 BUILDER = """
 import sys
@@ -215,7 +215,6 @@ def assert_is_debian(layer: Path) -> None:
 
 def test_a_mount_below_an_instance_is_neither_entered_nor_deleted(tmp_path: Path) -> None:
     instance = f"{tmp_path}/instances/web"
-    create(instance)
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "file").write_text("kept")

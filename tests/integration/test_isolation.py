@@ -9,7 +9,7 @@ import pytest
 
 from cloison import Instance
 from tests.integration import traces
-from tests.integration.conftest import PAYLOAD, Launch, answer, entered, init_of, inside
+from tests.integration.conftest import PAYLOAD, Launch, answer, entered, init_of, inside, own_files
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
@@ -51,14 +51,14 @@ def test_two_containers_share_no_id(web: Instance, launch: Launch) -> None:
 def test_what_its_root_writes_belongs_to_root_on_disk(web: Instance) -> None:
     inside(web, "touch", "/root/mine")
     said = subprocess.run(
-        ["stat", "-c", "%u:%g", f"{web.directory}/upper/root/mine"], check=True, capture_output=True, text=True
+        ["stat", "-c", "%u:%g", f"{own_files(web)}/root/mine"], check=True, capture_output=True, text=True
     )
     assert said.stdout == "0:0\n"
 
 
 def test_what_its_users_write_belongs_to_the_same_ids_on_disk(web: Instance) -> None:
     assert web.exec(["touch", "/tmp/mine"], user="1000:1001").code == 0
-    found = os.stat(f"{web.directory}/upper/tmp/mine")
+    found = os.stat(f"{own_files(web)}/tmp/mine")
     assert (found.st_uid, found.st_gid) == (1000, 1001)
 
 

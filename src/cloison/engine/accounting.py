@@ -24,7 +24,6 @@ from cloison.engine.records import Record
 from cloison.engine.results import Stats
 from cloison.engine.store import Entry, Transaction
 from cloison.spec.driver import Reading, State, Usage
-from cloison.storage import overlay
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -157,7 +156,7 @@ def _book_reading(
 
 def _disk(engine: "Engine", record: Record) -> tuple[int, int]:
     """The bytes that its own files take, and when that was."""
-    return overlay.usage_bytes(engine.layout.instance(record.id)), time.time_ns()
+    return engine.pools.used_bytes(record), time.time_ns()
 
 
 def stats(engine: "Engine", instances: Iterable[Record], *, is_booked: bool = True) -> tuple[Stats, ...]:

@@ -27,10 +27,10 @@ from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
 from cloison.spec.limits import Limits
 from cloison.spec.nics import by_default
-from cloison.storage import overlay
 
 if TYPE_CHECKING:
     from cloison.engine.billing import LedgerReport
+    from cloison.engine.pools import Pools
     from cloison.engine.results import Stats
     from cloison.engine.wiring import Networks
     from cloison.images import Image, ImageStore
@@ -66,6 +66,13 @@ class Engine:
 
         return Networks(self)
 
+    @functools.cached_property
+    def pools(self) -> "Pools":
+        """The storage pools of this installation."""
+        from cloison.engine.pools import Pools
+
+        return Pools(self)
+
     # --- instances ---------------------------------------------------------------------------------------
 
     def get(self, name: str) -> Instance:
@@ -83,12 +90,14 @@ class Engine:
         *,
         config: Iterable[str] = (),
         options: Mapping[str, str] | None = None,
+        storage: str = "default",
         progress: Progress | None = None,
     ) -> Instance:
         """Make an instance from an image, building the image where it is missing.
 
-        `config` are `key=value` assignments, `options` those of the image's template. Without a name it gets one, and
-        where none of `config` is about nics, a nic on the network cloison0 (`nics.eth0.type=empty`: a loopback alone).
+        `config` are `key=value` assignments, `options` those of the image's template; `storage` is the pool that its
+        files are in. Without a name it gets one, and where none of `config` is about nics, one on the network cloison0
+        (`nics.eth0.type=empty`: a loopback alone).
         Raises Invalid, Exists, and what `images.obtain` raises; then nothing is left of it."""
         wanted = configuration.assign_all(configuration.Config(), config)
         wanted = msgspec.structs.replace(wanted, nics=by_default(wanted.nics))
@@ -96,6 +105,7 @@ class Engine:
             from cloison.engine import limits
 
             limits.check(self.driver, new_id(), wanted)
+        self.pools.get(storage)
         if name:
             check_name(name)
             self._expect_free(name)
@@ -103,7 +113,7 @@ class Engine:
 
         interfaces.accept(self, wanted, before=configuration.Config())
         found = self.image(image, options=options, progress=progress)
-        made = self._create(found, name or self._free_name(), wanted)
+        made = self._create(found, name or self._free_name(), wanted, storage, progress)
         if wanted.nics:
             self.names_changed({made.name})
         return made
@@ -120,19 +130,24 @@ class Engine:
 
         following.network_changed(self, before, after)
 
-    def _create(self, image: "Image", name: str, wanted: configuration.Config) -> Instance:
+    def _create(
+        self, image: "Image", name: str, wanted: configuration.Config, pool: str, progress: Progress | None
+    ) -> Instance:
+        from cloison.engine import identity
+        from cloison.storage import trees
+
         instance_id = new_id()
         with full_disk_named(self.layout.data), self.driver.command(instance_id, "create"):
             directory = self.layout.instance(instance_id)
-            overlay.create(directory)
             try:
-                from cloison.engine import identity
-
-                draft = _draft(image, name, wanted, instance_id)
-                identity.refresh(self, draft)
-                return Instance(self, self._claim(draft))
+                with self.pools.making(pool) as driver:
+                    os.mkdir(directory, 0o700)
+                    tree = driver.create(image.layers, progress=progress)
+                    draft = msgspec.structs.replace(_draft(image, name, wanted, instance_id), tree=tree)
+                    identity.refresh(self, draft)
+                    return Instance(self, self._claim(draft))
             except BaseException:
-                overlay.remove(directory)
+                trees.remove(directory)
                 self.driver.forget(instance_id)
                 raise
 
@@ -156,11 +171,12 @@ class Engine:
         *,
         config: Iterable[str] = (),
         options: Mapping[str, str] | None = None,
+        storage: str = "default",
         progress: Progress | None = None,
         watch: Watch | None = None,
     ) -> Instance:
         """Create an instance and start it. One that does not start is deleted again."""
-        instance = self.create(image, name, config=config, options=options, progress=progress)
+        instance = self.create(image, name, config=config, options=options, storage=storage, progress=progress)
         try:
             instance.start(watch=watch)
         except BaseException:
@@ -206,10 +222,19 @@ class Engine:
     def remove_image(self, reference: str) -> "Image":
         """Remove an image that no instance is made from. Raises NotFound, Busy."""
         image = self.images.find(reference)
-        users = [record.name for record in records.load_all(self.store) if record.image == image.digest]
-        if users:
-            raise Busy(f"the image {reference!r} is in use by {', '.join(users)}", hint="delete those instances first")
-        return self.images.remove(reference)
+        with self.pools.still() as mentioned:
+            layers = {path for tree in mentioned for path in tree.lower}
+            users = [record.name for record in records.load_all(self.store) if record.image == image.digest]
+            if users:
+                raise Busy(
+                    f"the image {reference!r} is in use by {', '.join(users)}", hint="delete those instances first"
+                )
+            if layers.intersection(image.layers):
+                raise Busy(
+                    f"the image {reference!r} is in use by snapshots or volumes",
+                    hint="delete the snapshots of instances that were made from it",
+                )
+            return self.images.remove(reference)
 
     # --- the installation --------------------------------------------------------------------------------
 
@@ -258,6 +283,8 @@ class Engine:
         """Take back everything that died halfway: of instances, networks, deletions, image builds.
 
         Raises the first error of an instance that cannot be repaired now, after all others have been."""
+        from cloison.storage import trees
+
         done = []
         failed: list[CloisonError] = []
         known = records.load_all(self.store)
@@ -274,7 +301,9 @@ class Engine:
             done += [Repaired("network without a record", name) for name in self.networks.repair()]
         except CloisonError as problem:
             failed.append(problem)
-        done += [Repaired("deleted instance", name) for name in overlay.clean(self.layout.instances)]
+        done += [Repaired("deleted instance", name) for name in trees.clean(self.layout.instances)]
+        for pool in self.pools.all():
+            done += [Repaired("files that nothing mentions", name) for name in self.pools.collect(pool.name)]
         done += [Repaired("image build", name) for name in self.images.clean()]
         if failed:
             raise failed[0]
@@ -282,6 +311,8 @@ class Engine:
 
     def _repair_orphans(self, known: set[str]) -> list[Repaired]:
         """Directories whose instance is in no record: a creation or a deletion that was cut off."""
+        from cloison.storage import trees
+
         done = []
         seen = {*_names(self.layout.instances), *_names(self.layout.run), *_names(f"{self.layout.run}/locks")}
         for instance_id in sorted(seen - known - {"locks", "networks"}):
@@ -293,7 +324,7 @@ class Engine:
                 if self.driver.repair(instance_id):
                     done.append(Repaired("run directory", instance_id))
                 if os.path.isdir(self.layout.instance(instance_id)):
-                    overlay.remove(self.layout.instance(instance_id))
+                    trees.remove(self.layout.instance(instance_id))
                     done.append(Repaired("files without an instance", instance_id))
                 self.driver.forget(instance_id)
         return done

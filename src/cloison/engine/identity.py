@@ -22,9 +22,9 @@ from cloison.engine import networks
 from cloison.engine.networks import NetworkRecord
 from cloison.engine.records import Record
 from cloison.spec.nics import HOST
-from cloison.storage import offline, overlay
+from cloison.storage import offline
+from cloison.storage.driver import RootLayers
 from cloison.storage.offline import Kind
-from cloison.storage.overlay import RootLayers
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -44,12 +44,12 @@ _Remembered = dict[str, str]
 def refresh(engine: "Engine", record: Record) -> None:
     """Make the files right for the next start. Only by who has the instance's lock, or is making it."""
     directory = engine.layout.instance(record.id)
-    layers = overlay.layers(record.layers, directory)
     on = tuple(networks.load(engine.store, nic.on) for nic in record.config.nics.values() if nic.on)
     before = _remembered(directory)
     after = dict(before)
-    for path, text in wanted(record, on, is_resolved=_is_resolved(layers)):
-        _put(layers, path, text, before.get(path), after)
+    with engine.pools.directories(record) as layers:
+        for path, text in wanted(record, on, is_resolved=_is_resolved(layers)):
+            _put(layers, path, text, before.get(path), after)
     if after != before:
         _remember(directory, after)
 

@@ -14,7 +14,6 @@ from cloison.spec.driver import Exit, State, Usage
 from cloison.spec.limit_keys import bounds_text
 from cloison.spec.limits import Amount, Limits
 from cloison.spec.nics import HOST
-from cloison.storage import overlay
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -51,7 +50,7 @@ def info(engine: "Engine", record: Record, *, with_disk: bool = False) -> Info:
         started=timestamp(record.started_ns),
         config=dict(configuration.items(record.config)),
         exit=_exit_info(f"{directory}/exit"),
-        disk_bytes=overlay.usage_bytes(directory) if with_disk else None,
+        disk_bytes=engine.pools.used_bytes(record) if with_disk else None,
         live_config=None if config == record.config else dict(configuration.items(config)),
         nics=nics,
     )

@@ -17,17 +17,17 @@ from cloison.base.errors import Busy, CloisonError, Invalid, NotFound, WrongStat
 from cloison.base.ids import check_name
 from cloison.base.signals import signal_number
 from cloison.engine import inspection, records, specification
-from cloison.engine.records import Record
+from cloison.engine.records import Record, tree_of
 from cloison.engine.results import Change, ExecResult, Info, NicInfo
 from cloison.engine.store import Transaction
 from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
-from cloison.spec.driver import ExecRequest, Observed, RootFiles, Running, StartRequest, State, Stdio, Usage, Watch
+from cloison.spec.driver import ExecRequest, Observed, Running, StartRequest, State, Stdio, Usage, Watch
 from cloison.spec.limits import Limits
 from cloison.spec.network import Interface
 from cloison.spec.nics import NONE, are_wired
 from cloison.spec.oci import Process, Spec, User
-from cloison.storage import overlay
+from cloison.storage.driver import Tree
 
 if TYPE_CHECKING:
     from cloison.engine.changing import Scope, Wanted
@@ -55,8 +55,13 @@ class Instance:
 
     @property
     def directory(self) -> str:
-        """Where its own files are on the host."""
+        """Where its console's log and the record of its end are on the host."""
         return self._engine.layout.instance(self.id)
+
+    @property
+    def tree(self) -> Tree:
+        """Its own files, in their storage pool."""
+        return tree_of(self._record)
 
     def __repr__(self) -> str:
         return f"<cloison instance {self.name!r} ({self.id})>"
@@ -115,6 +120,7 @@ class Instance:
 
     def _start(self, watch: Watch | None = None) -> None:
         self._expect_stopped("start")
+        self._record = self._engine.pools.adopt(self._record)
         self._settle()
         request = self._start_request()
         if self._record.live is not None:  # of the run before: gone before anything runs, whatever happens then
@@ -355,6 +361,7 @@ class Instance:
         check_name(new_name)
         with self._command("rename"):
             self._expect_stopped("be renamed")
+            self._record = self._engine.pools.adopt(self._record)
             renamed = msgspec.structs.replace(self._record, name=new_name)
             with self._engine.store.transaction() as changes:
                 records.claim_name(changes, new_name, self.id)
@@ -366,7 +373,7 @@ class Instance:
 
     def delete(self, *, force: bool = False) -> None:
         """Delete it with all its files; a running one only with `force`. Raises WrongState."""
-        from cloison.engine import accounting
+        from cloison.engine import deleting
 
         if force and self.state in KEPT_STATES:
             with contextlib.suppress(WrongState):
@@ -374,21 +381,8 @@ class Instance:
         with self._command("delete"):
             self._expect_stopped("be deleted", hint="stop it first, or use --force")
             self._settle()
-            disk_bytes = overlay.usage_bytes(self.directory)
-            with self._engine.store.transaction() as changes:
-                accounting.close(changes, self._record, disk_bytes)
-                if self._record.claims or self._record.live_claims or self._record.config.ports:
-                    from cloison.engine import claims
-
-                    claims.release(changes, self._record)
-                records.release(changes, self._record)
-                changes.record(self.id, "deleted", self.name)
-            if self._record.claims:
-                self._engine.networks.leave(self._record)
-            overlay.remove(self.directory)
-            self._engine.driver.forget(self.id)
-        if self._record.claims:
-            self._engine.names_changed({self.name})
+            deleting.delete(self._engine, self._record)
+        deleting.tell(self._engine, self._record)
 
     # --- explain -----------------------------------------------------------------------------------------
 
@@ -628,11 +622,11 @@ class Instance:
         return interfaces.interfaces(self._engine, self._record, is_dry=is_dry)
 
     def _start_request(self, *, is_dry: bool = False) -> StartRequest:
-        layers = overlay.layers(self._record.layers, self.directory)
+        tree = tree_of(self._record)
         return StartRequest(
             name=self.name,
             spec=self._specification(self._to_start(), self._proc_views()),
-            root=RootFiles(layers.lower, self.directory),
+            root=self._engine.pools.driver(tree.pool).root(tree),
             log=self._log(),
             log_size_bytes=self._record.config.console.log_size_bytes,
             record=f"{self.directory}/exit",

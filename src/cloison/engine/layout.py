@@ -3,8 +3,8 @@
     <data>/state.db                     the store
     <data>/images/                      images (see `cloison.images`)
     <data>/cache/                       what can be made again: compiled system call filters
-    <data>/instances/<id>/upper, work   an instance's own files, as overlayfs keeps them
-    <data>/instances/<id>/console.log   its console, with console.log.1
+    <data>/storage/<pool>/              the trees of files of instances (see `cloison.engine.pools`)
+    <data>/instances/<id>/console.log   an instance's console, with console.log.1
     <data>/instances/<id>/exit          how it ended last
     <data>/instances/<id>/exit.usage    what it had used then, until that is booked (see `cloison.engine.accounting`)
     <run>/<id>/, <run>/locks/           see `cloison.runtime.rundir`

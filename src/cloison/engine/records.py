@@ -12,9 +12,11 @@ from cloison.base.errors import Exists, NoSpace, NotFound
 from cloison.base.ids import RANGE
 from cloison.engine.store import Store, Transaction
 from cloison.spec.config import Config
+from cloison.storage.driver import Tree
 
 FIRST_RANGE = 1 << 20  # above what distributions hand to people (100000 and on, in useradd's steps of 65536)
 LAST_RANGE = 0x7000_0000  # below the ids that systemd-nspawn picks at its upper end, and far below 2^31
+DEFAULT_POOL = "default"
 RANGES = (LAST_RANGE - FIRST_RANGE) // RANGE
 
 
@@ -31,7 +33,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """An instance as it is stored. Times are nanoseconds since 1970, 0 is "never".
 
     `live` is the configuration of its present or last run, where that is not `config`; a start takes `config`.
-    `claims` are what the nics of `config` have, `live_claims` those of `live` where they differ."""
+    `claims` are what the nics of `config` have, `live_claims` those of `live` where they differ. `layers` are those of
+    its image, the uppermost first; `tree` is where its files are, None for one made before there were pools."""
 
     id: str
     name: str
@@ -50,6 +53,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     live: Config | None = None
     claims: dict[str, Claim] = {}
     live_claims: dict[str, Claim] | None = None
+    tree: Tree | None = None
 
     @property
     def in_force(self) -> Config:
@@ -60,6 +64,11 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     def stands_for(self) -> tuple[object, ...]:
         """What a rule means that names it."""
         return self.name, self.claims, self.live_claims
+
+
+def tree_of(record: Record) -> Tree:
+    """The tree of an instance. One that was made before there were pools has one with the instance's name."""
+    return record.tree or Tree(DEFAULT_POOL, record.id, record.layers)
 
 
 _encode = msgspec.json.Encoder().encode

@@ -2,7 +2,8 @@
 
 Two kinds, both released by the kernel when their last holder is gone:
 
-* `exclusive` is an flock(2): short, for "one writer at a time" (a command on an instance, a build of an image).
+* `exclusive` is an flock(2): short, for "one writer at a time" (a command on an instance, a build of an image);
+  `shared` is held by many, and keeps who wants it for himself away.
 * `hold` and `is_held` are open file description locks, fcntl(2) F_OFD_SETLK, since Linux 3.15: held by a
   descriptor that is handed on to another program (the monitor keeps the journal locked as long as it lives),
   and asked for without ever taking them, so that a question never looks like an owner.
@@ -56,6 +57,18 @@ def exclusive(path: str, *, timeout_s: float | None = 0.0) -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def shared(path: str, *, timeout_s: float | None = None) -> Iterator[None]:
+    """Hold `path` (made where it is missing) together with others who want it so; as `exclusive` otherwise."""
+    deadline = None if timeout_s is None else time.monotonic() + timeout_s
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        _lock(fd, deadline, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
 def exclusive_in(directory: str, *, timeout_s: float | None = 0.0) -> Iterator[int]:
     """Hold `directory`/lock exclusively, as `exclusive` does; a holder may remove the directory as well."""
     with contextlib.ExitStack() as stack:
@@ -67,14 +80,14 @@ def exclusive_in(directory: str, *, timeout_s: float | None = 0.0) -> Iterator[i
         yield fd
 
 
-def _lock(fd: int, deadline: float | None) -> None:
+def _lock(fd: int, deadline: float | None, kind: int = fcntl.LOCK_EX) -> None:
     if deadline is None:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        fcntl.flock(fd, kind)
         return
     pause = 0.001
     while True:
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(fd, kind | fcntl.LOCK_NB)
             return
         except BlockingIOError:
             if time.monotonic() >= deadline:

@@ -1,5 +1,8 @@
-"""Storage: where an instance's own files are, and what its root filesystem is put together from."""
+"""Storage: where an instance's own files are, and what its root filesystem is put together from.
 
-from cloison.storage.overlay import RootLayers, clean, create, layers, remove, usage_bytes
+`driver` is what the engine asks for; each driver is a module, imported when a pool of it is used.
+"""
 
-__all__ = ["RootLayers", "clean", "create", "layers", "remove", "usage_bytes"]
+from cloison.storage.driver import Driver, Size, Split, Tree, Used
+
+__all__ = ["Driver", "Size", "Split", "Tree", "Used"]

@@ -6,8 +6,10 @@ whoever mentions it shares it: snapshots, copies, the layers below an instance's
 
 A driver knows trees, not instances: who mentions which tree is in the store, in one transaction with the rest of the
 record. So no operation has a moment at which something is half true. New trees are made first; then the record is
-written that mentions them, and no longer mentions others; then what nobody mentions is deleted (`collect`). Whoever
-dies in between leaves trees that nobody mentions, and the next `collect` (of `cloison repair`, too) takes them.
+written that mentions them, and no longer mentions others; then what nobody mentions is deleted. Whoever
+dies in between leaves trees that nobody mentions, and the next collection (`put_away`, `sweep`; of `cloison repair`,
+too) takes them. Who makes trees holds the pool's lock together with others until the record is written; who collects
+has it for himself.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -34,11 +36,19 @@ NO_LIMIT = Size()
 class Tree(msgspec.Struct, frozen=True, omit_defaults=True):
     """A tree, as records keep it. `lower` are the read-only directories or frozen trees below it, the uppermost first:
     absolute paths of an image's layers, and names of trees of the same pool for drivers that stack (overlay). Drivers
-    that do not stack have copied the image, and keep nothing there."""
+    that do not stack have copied the image, and keep nothing there. `is_frozen` where nobody may write to it again."""
 
     pool: str
     name: str
     lower: tuple[str, ...] = ()
+    is_frozen: bool = False
+
+
+class RootLayers(msgspec.Struct, frozen=True):
+    """The directories that make up a tree, as overlayfs understands them; absolute."""
+
+    lower: tuple[str, ...]  # read-only, the uppermost first
+    upper: str
 
 
 class Used(msgspec.Struct, frozen=True):
@@ -111,6 +121,9 @@ class Driver(Protocol):
     def root(self, tree: Tree) -> RootFiles:
         """What the start plan makes a root of, or mounts as a volume."""
 
+    def directories(self, tree: Tree) -> AbstractContextManager[RootLayers]:
+        """The directories that make up a tree, to look at single files and to write some while nobody else does."""
+
     def opened(self, tree: Tree) -> AbstractContextManager[int]:
         """A descriptor (O_PATH) of the whole tree's root directory, lower ones included, ids as on disk, seen by this
         process alone. Of a writable tree only while nobody else writes to it; a frozen one is read-only."""
@@ -127,6 +140,10 @@ class Driver(Protocol):
     def names(self) -> tuple[str, ...]:
         """All trees that there are."""
 
-    def collect(self, mentioned: Iterable[Tree]) -> tuple[str, ...]:
-        """Delete every tree that is neither mentioned nor below one that is; the names of those. One that is still in
-        the making is left alone (its maker holds its lock); one that is still mounted stays for another time."""
+    def put_away(self, mentioned: Iterable[Tree]) -> tuple[str, ...]:
+        """Take every tree that is neither mentioned nor below one that is out of the pool's names, at once; the names
+        of those. The caller has the pool for himself: nobody is making a tree that no record mentions yet."""
+
+    def sweep(self) -> None:
+        """Delete for good what has been put away, which may take long; what is still mounted stays for another
+        time. Others may be at work, and sweep as well."""

@@ -12,7 +12,7 @@ from enum import Enum
 
 import msgspec
 
-from cloison.storage.overlay import RootLayers
+from cloison.storage.driver import RootLayers
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -1,80 +1,182 @@
-"""The writable layer of an instance, over the layers of its image.
+"""The driver `overlay`: trees that stack. The default, on any file system that overlayfs takes.
 
-    instances/<id>/upper/        what the instance has changed
-    instances/<id>/work/         overlayfs's own: it writes a file here before it puts it into upper
-    instances/.deleted-<random>  an instance that is being deleted, or whose deletion was interrupted
+    <pool>/trees/<name>/upper/   what is in this tree, and not in those below it
+    <pool>/trees/<name>/work/    overlayfs's own: it writes a file here before it puts it into upper
+    <pool>/empty/                what is below a tree that has nothing below it
+    <pool>/trash/<random>        a tree that nobody mentions any more, and that is being deleted
 
+A tree over an image's layers is two empty directories; so is a clone. What is below a tree is frozen, and is shared.
 Mounting is a step of the plan; here are only the directories. Source: Documentation/filesystems/overlayfs.rst.
 """
 
 import contextlib
 import os
+from collections.abc import Iterable, Iterator
 
-import msgspec
-
-from cloison.base.errors import Busy, Exists
-from cloison.storage import trees
-
-_DELETED = ".deleted-"
-
-
-class RootLayers(msgspec.Struct, frozen=True):
-    """What overlayfs makes a root filesystem of; absolute directories."""
-
-    lower: tuple[str, ...]  # read-only, the uppermost first
-    upper: str
-    work: str
+from cloison.base.disk import full_disk_named
+from cloison.base.errors import NotFound, Unsupported
+from cloison.base.ids import new_id
+from cloison.spec.driver import RootFiles
+from cloison.storage.driver import NO_LIMIT, Abilities, Progress, RootLayers, Size, Space, Split, Tree, Used
 
 
-def layers(image_layers: tuple[str, ...], instance_dir: str) -> RootLayers:
-    """The root filesystem of an instance over its image's layers, of which the first is the uppermost. Pure."""
-    return RootLayers(image_layers, f"{instance_dir}/upper", f"{instance_dir}/work")
+class OverlayDriver:
+    """The pool `pool`, in the directory `path`."""
 
+    def __init__(self, pool: str, path: str) -> None:
+        self._pool = pool
+        self._path = path
+        self._trees = f"{path}/trees"
+        self._trash = f"{path}/trash"
 
-def create(instance_dir: str) -> None:
-    """Make the directories of an instance that has changed nothing yet. Raises Exists.
+    @property
+    def abilities(self) -> Abilities:
+        return Abilities(quota="", inode_quota="", incremental=True)
 
-    The root directory of the instance takes owner and mode from `upper`: its root's, 0755, whatever the umask."""
-    try:
-        for name, mode in (("upper", 0o755), ("work", 0o700)):
-            path = f"{instance_dir}/{name}"
-            os.makedirs(path)
-            os.chmod(path, mode)
-    except FileExistsError as taken:
-        raise Exists(f"there are files of an instance in {instance_dir} already", path=instance_dir) from taken
+    def prepare(self) -> None:
+        """Make the pool's own directories."""
+        with full_disk_named(self._path):
+            for path in (self._path, self._trees, self._trash, f"{self._path}/empty"):
+                os.makedirs(path, mode=0o700, exist_ok=True)
+            os.chmod(f"{self._path}/empty", 0o755)  # the root directory takes its mode from upper; this is for order
 
+    def destroy(self) -> None:
+        """Take the pool away; its directory stays where it was there before."""
+        self.put_away(())
+        self.sweep()
+        for name in ("trees", "trash", "empty"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(f"{self._path}/{name}")
 
-def remove(instance_dir: str) -> None:
-    """Delete an instance's files, for good. An instance that has none is no error.
+    def space(self) -> Space:
+        """That of the file system that it is on, as root sees it."""
+        found = os.statvfs(self._path)
+        return Space(found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize)
 
-    It is gone under its name at once; an interrupted deletion is finished by `clean`. Raises Busy where something
-    is still mounted below."""
-    parent = os.path.dirname(os.path.abspath(instance_dir))
-    doomed = f"{parent}/{_DELETED}{os.urandom(8).hex()}"
-    try:
-        os.rename(instance_dir, doomed)
-    except FileNotFoundError:
-        return
-    trees.delete(doomed)
+    # --- trees ---------------------------------------------------------------------------------------------
 
+    def create(self, layers: tuple[str, ...], size: Size = NO_LIMIT, *, progress: Progress | None = None) -> Tree:
+        """Two empty directories: no time that grows with the layers. Raises NotFound where a layer is missing."""
+        for layer in layers:
+            if not os.path.isdir(layer):
+                raise NotFound(f"{layer} is missing: the image has just been removed", hint="try again", path=layer)
+        return self._made(layers, size)
 
-def clean(instances_dir: str) -> tuple[str, ...]:
-    """Finish the deletions below `instances_dir` that were interrupted; the paths that are gone now."""
-    gone = []
-    for path in _deleted(instances_dir):
-        with contextlib.suppress(Busy):  # still mounted: another time
-            trees.delete(path)
-            gone.append(path)
-    return tuple(gone)
+    def clone(self, frozen: Tree, size: Size = NO_LIMIT, *, progress: Progress | None = None) -> Tree:
+        """An empty tree over the frozen one."""
+        self._expect(frozen)
+        return self._made((frozen.name, *frozen.lower), size)
 
+    def snapshot(self, tree: Tree, *, is_live: bool = False, progress: Progress | None = None) -> Split:
+        """Of a stopped one: a new tree over the one that there is."""
+        self._expect(tree)
+        frozen = Tree(tree.pool, tree.name, tree.lower, is_frozen=True)
+        return Split(frozen, self._made((tree.name, *tree.lower), NO_LIMIT))
 
-def _deleted(instances_dir: str) -> list[str]:
-    try:
-        return [f"{instances_dir}/{name}" for name in sorted(os.listdir(instances_dir)) if name.startswith(_DELETED)]
-    except FileNotFoundError:
-        return []
+    def resize(self, tree: Tree, size: Size) -> None:
+        """Raises Unsupported where the file system has no project quotas."""
+        self._expect(tree)
+        self._limit(self.place(tree.name), size)
 
+    def used(self, tree: Tree) -> Used:
+        """Counted, file by file."""
+        from cloison.storage import trees
 
-def usage_bytes(instance_dir: str) -> int:
-    """The disk space that an instance has to itself, without its image; 0 for one without files."""
-    return trees.usage_bytes(instance_dir)
+        return Used(trees.usage_bytes(self.place(tree.name)))
+
+    def root(self, tree: Tree) -> RootFiles:
+        """Layers below a directory. Pure: this is on the way of every start."""
+        return RootFiles(self._lower(tree), f"{self._trees}/{tree.name}")
+
+    @contextlib.contextmanager
+    def directories(self, tree: Tree) -> Iterator[RootLayers]:
+        """The directories themselves: nothing has to be mounted for it."""
+        yield RootLayers(self._lower(tree), f"{self._trees}/{tree.name}/upper")
+
+    @contextlib.contextmanager
+    def opened(self, tree: Tree) -> Iterator[int]:
+        """An overlay that is attached nowhere."""
+        from cloison.kernel import mounts
+
+        place = self.place(tree.name)
+        self._expect(tree)
+        below = [f"{place}/upper"] if tree.is_frozen else []
+        with contextlib.ExitStack() as stack:
+
+            def held(path: str) -> int:
+                fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+                stack.callback(os.close, fd)
+                return fd
+
+            lower = tuple(held(path) for path in (*below, *self._lower(tree)))
+            if tree.is_frozen:
+                fd = mounts.overlay(lower)
+            else:
+                fd = mounts.overlay(lower, held(f"{place}/upper"), held(f"{place}/work"))
+            stack.callback(os.close, fd)
+            yield fd
+
+    def names(self) -> tuple[str, ...]:
+        """All trees that there are."""
+        try:
+            return tuple(sorted(os.listdir(self._trees)))
+        except FileNotFoundError:
+            return ()
+
+    def adopt(self, directory: str, name: str) -> None:
+        """Make `upper` and `work` of a directory the tree `name`; whoever died on the way, the next one goes on."""
+        place = self.place(name)
+        os.makedirs(place, mode=0o700, exist_ok=True)
+        for part in ("work", "upper"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(f"{directory}/{part}", f"{place}/{part}")
+
+    def put_away(self, mentioned: Iterable[Tree]) -> tuple[str, ...]:
+        """Rename to the trash what nobody mentions."""
+        kept = {name for tree in mentioned for name in (tree.name, *tree.lower)}
+        gone = tuple(name for name in self.names() if name not in kept)
+        for name in gone:
+            os.rename(self.place(name), f"{self._trash}/{new_id()}")
+        return gone
+
+    def sweep(self) -> None:
+        """Delete what is in the trash."""
+        from cloison.storage import trees
+
+        trees.clean(self._trash, prefix="")
+
+    # --- within --------------------------------------------------------------------------------------------
+
+    def place(self, name: str) -> str:
+        """The directory of a tree."""
+        return f"{self._trees}/{name}"
+
+    def _lower(self, tree: Tree) -> tuple[str, ...]:
+        below = tuple(each if each[0] == "/" else f"{self._trees}/{each}/upper" for each in tree.lower)
+        return below or (f"{self._path}/empty",)
+
+    def _made(self, lower: tuple[str, ...], size: Size) -> Tree:
+        """A new tree. Its root directory takes owner and mode from `upper`: root's, 0755, whatever the umask."""
+        name = new_id()
+        place = self.place(name)
+        with full_disk_named(self._path):
+            os.mkdir(place, 0o700)
+            try:
+                self._limit(place, size)
+                for part, mode in (("upper", 0o755), ("work", 0o700)):
+                    os.mkdir(f"{place}/{part}")
+                    os.chmod(f"{place}/{part}", mode)
+            except BaseException:
+                from cloison.storage import trees
+
+                trees.delete(place)
+                raise
+        return Tree(self._pool, name, lower)
+
+    def _expect(self, tree: Tree) -> None:
+        if not os.path.isdir(f"{self.place(tree.name)}/upper"):
+            raise NotFound(f"the pool {self._pool} has no tree {tree.name}", path=self.place(tree.name))
+
+    def _limit(self, place: str, size: Size) -> None:
+        if size != NO_LIMIT:
+            raise Unsupported(f"the pool {self._pool} (overlay) cannot limit the disk")

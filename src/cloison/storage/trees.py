@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 from cloison.base.errors import Busy
 
+_DELETED = ".deleted-"
 _BLOCK_BYTES = 512  # the unit of st_blocks, whatever the filesystem's: stat(2)
 
 
@@ -47,6 +48,45 @@ def _own_bytes(entry: os.DirEntry[str], counted: set[int]) -> int:
             return 0
         counted.add(stat.st_ino)
     return stat.st_blocks * _BLOCK_BYTES
+
+
+def put_away(path: str) -> str | None:
+    """Rename a directory so that it is gone under its name, to be deleted at leisure; its new path, None for one that
+    is not there."""
+    away = f"{os.path.dirname(os.path.abspath(path))}/{_DELETED}{os.urandom(8).hex()}"
+    try:
+        os.rename(path, away)
+    except FileNotFoundError:
+        return None
+    return away
+
+
+def remove(path: str) -> None:
+    """Delete a directory, for good; one that is not there is no error.
+
+    It is gone under its name at once; an interrupted deletion is finished by `clean`. Raises Busy where something
+    is still mounted below."""
+    away = put_away(path)
+    if away is not None:
+        delete(away)
+
+
+def clean(directory: str, *, prefix: str = _DELETED) -> tuple[str, ...]:
+    """Delete what is in `directory` under a name that begins so, such as what `remove` did not get done with; the paths
+    that are gone now."""
+    gone = []
+    for path in _names(directory, prefix):
+        with contextlib.suppress(Busy):  # still mounted: another time
+            delete(path)
+            gone.append(path)
+    return tuple(gone)
+
+
+def _names(directory: str, prefix: str) -> list[str]:
+    try:
+        return [f"{directory}/{name}" for name in sorted(os.listdir(directory)) if name.startswith(prefix)]
+    except FileNotFoundError:
+        return []
 
 
 def delete(path: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from cloison.engine import accounting, ledger, records
 from cloison.engine.engine import Engine
 from cloison.engine.layout import layout
+from cloison.engine.pools import Pools
 from cloison.engine.records import Record
 from cloison.engine.store import Store
 from cloison.spec.consumption import Consumption
@@ -58,6 +59,7 @@ class FakeEngine:
         self.layout.make()
         self.store = Store(self.layout.store)
         self.driver = FakeDriver()
+        self.pools = Pools(cast(Engine, self))
 
 
 class Place:

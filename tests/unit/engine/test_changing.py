@@ -12,6 +12,7 @@ from cloison.engine.changing import Scope
 from cloison.engine.engine import Engine
 from cloison.engine.instance import Instance
 from cloison.engine.layout import layout
+from cloison.engine.pools import Pools
 from cloison.engine.results import Change
 from cloison.engine.store import Store
 from cloison.spec.config import Config, assign_all
@@ -29,6 +30,7 @@ class FakeEngine:
         self.layout.make()
         self.store = Store(self.layout.store)
         self.driver = HostDriver()
+        self.pools = Pools(cast(Engine, self))
 
     def add(self, *settings: str) -> Instance:
         record = worlds.record(*settings)

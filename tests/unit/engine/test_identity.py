@@ -11,6 +11,7 @@ import pytest
 from cloison.engine import identity, networks
 from cloison.engine.layout import Layout
 from cloison.engine.networks import NetworkRecord
+from cloison.engine.pools import Pools
 from cloison.engine.records import Claim, Record
 from cloison.engine.store import Store
 from cloison.spec.config import Config, assign_all
@@ -31,8 +32,9 @@ def record(tmp_path: Path, *settings: str, name: str = "web", claims: dict[str, 
 def etc(tmp_path: Path) -> Path:
     """Where the instance's own files of /etc will be."""
     (tmp_path / "image/etc").mkdir(parents=True)
-    (tmp_path / "lib/instances/0123456789ab/upper").mkdir(parents=True)
-    return tmp_path / "lib/instances/0123456789ab/upper/etc"
+    (tmp_path / "lib/instances/0123456789ab").mkdir(parents=True)
+    (tmp_path / "lib/storage/default/trees/0123456789ab/upper").mkdir(parents=True)
+    return tmp_path / "lib/storage/default/trees/0123456789ab/upper/etc"
 
 
 @pytest.fixture
@@ -42,6 +44,7 @@ def refresh(tmp_path: Path) -> Refresh:
     with store.transaction() as changes:
         networks.add(changes, LAN)
     engine: Any = SimpleNamespace(layout=layout, store=store)
+    engine.pools = Pools(engine)
 
     def run(*settings: str, **how: Any) -> None:
         identity.refresh(engine, record(tmp_path, *settings, **how))
@@ -128,9 +131,9 @@ def test_nothing_is_written_twice(refresh: Refresh, etc: Path) -> None:
     assert {path: path.stat().st_ino for path in etc.iterdir()} == before
 
 
-def test_what_is_remembered_can_be_lost(refresh: Refresh, etc: Path) -> None:
+def test_what_is_remembered_can_be_lost(refresh: Refresh, tmp_path: Path, etc: Path) -> None:
     refresh(ON_LAN)
-    memory = etc.parents[1] / "identity.json"
+    memory = tmp_path / "lib/instances/0123456789ab/identity.json"
     assert set(msgspec.json.decode(memory.read_bytes())) == {"etc/hostname", "etc/hosts", "etc/resolv.conf"}
     memory.write_bytes(b"{")
     refresh(ON_LAN, name="db")

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from cloison.storage import offline
+from cloison.storage.driver import RootLayers
 from cloison.storage.offline import Kind, Seen
-from cloison.storage.overlay import RootLayers
 
 
 @pytest.fixture
 def layers(tmp_path: Path) -> RootLayers:
     for name in ("upper", "one/etc", "two/etc"):
         (tmp_path / name).mkdir(parents=True)
-    return RootLayers((f"{tmp_path}/one", f"{tmp_path}/two"), f"{tmp_path}/upper", f"{tmp_path}/work")
+    return RootLayers((f"{tmp_path}/one", f"{tmp_path}/two"), f"{tmp_path}/upper")
 
 
 def test_the_uppermost_layer_that_has_it_decides(layers: RootLayers, tmp_path: Path) -> None:

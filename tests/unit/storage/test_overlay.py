@@ -1,115 +1,93 @@
+"""Trees of the driver overlay, as directories; mounted they are tested in tests/integration/storage."""
+
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from cloison.base.errors import Exists
-from cloison.storage import RootLayers, clean, create, layers, remove, usage_bytes
+from cloison.base.errors import NotFound
+from cloison.storage.driver import RootLayers, Tree
+from cloison.storage.overlay import OverlayDriver
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> str:
-    create(f"{tmp_path}/web")
-    return f"{tmp_path}/web"
+def pool(tmp_path: Path) -> OverlayDriver:
+    for name in ("top", "base"):
+        (tmp_path / name).mkdir()
+    made = OverlayDriver("default", f"{tmp_path}/pool")
+    made.prepare()
+    return made
 
 
-def test_the_upper_layer_is_open_to_the_guests_users_whatever_the_umask(tmp_path: Path) -> None:
+@pytest.fixture
+def tree(pool: OverlayDriver, tmp_path: Path) -> Tree:
+    return pool.create((f"{tmp_path}/top", f"{tmp_path}/base"))
+
+
+def test_the_upper_layer_is_open_to_the_guests_users_whatever_the_umask(pool: OverlayDriver, tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        create(f"{tmp_path}/web")
+        place = pool.place(pool.create((f"{tmp_path}/top",)).name)
     finally:
         os.umask(before)
-    assert stat.S_IMODE(os.stat(f"{tmp_path}/web/upper").st_mode) == 0o755
-    assert stat.S_IMODE(os.stat(f"{tmp_path}/web/work").st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(f"{place}/upper").st_mode) == 0o755
+    assert stat.S_IMODE(os.stat(f"{place}/work").st_mode) == 0o700
+    assert stat.S_IMODE(os.stat(place).st_mode) == stat.S_IMODE(os.stat(f"{tmp_path}/pool/trees").st_mode) == 0o700
 
 
-def test_files_that_are_there_are_not_taken_over(instance: str) -> None:
-    with pytest.raises(Exists):
-        create(instance)
-
-
-def test_a_root_filesystem_is_the_image_below_and_the_instance_above() -> None:
-    assert layers(("/i/top", "/i/base"), "/d/web") == RootLayers(("/i/top", "/i/base"), "/d/web/upper", "/d/web/work")
-
-
-def test_a_removed_instance_leaves_nothing(instance: str, tmp_path: Path) -> None:
-    remove(instance)
-    assert os.listdir(tmp_path) == []
-    remove(instance)
-
-
-def test_no_link_is_followed(instance: str, tmp_path: Path) -> None:
-    os.makedirs(tmp_path / "precious")
-    (tmp_path / "precious" / "file").write_text("kept")
-    os.symlink(tmp_path / "precious", f"{instance}/upper/directory")
-    os.symlink("../../precious/file", f"{instance}/upper/file")
-    remove(instance)
-    assert (tmp_path / "precious" / "file").read_text() == "kept"
-
-
-def test_directories_without_permissions_are_deleted(instance: str, tmp_path: Path) -> None:
-    os.makedirs(f"{instance}/work/work/inner/most")
-    os.chmod(f"{instance}/work/work/inner", 0)
-    os.chmod(f"{instance}/work/work", 0)
-    remove(instance)
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_tree_deeper_than_any_path_is_deleted(instance: str, tmp_path: Path) -> None:
-    fd = os.open(f"{instance}/upper", os.O_RDONLY)
-    for _ in range(3000):
-        os.mkdir("deeper", dir_fd=fd)
-        below = os.open("deeper", os.O_RDONLY, dir_fd=fd)
-        os.close(fd)
-        fd = below
-    os.close(fd)
-    assert usage_bytes(instance) > 0
-    remove(instance)
-    assert os.listdir(tmp_path) == []
-
-
-def test_directories_named_like_numbers_are_deleted(instance: str, tmp_path: Path) -> None:
-    for name in ("1", "2/1", "2/3/2", "3", "0"):
-        os.makedirs(f"{instance}/upper/{name}", exist_ok=True)
-        open(f"{instance}/upper/{name}/file", "w").close()
-    open(f"{instance}/1", "w").close()
-    remove(instance)
-    assert os.listdir(tmp_path) == []
-
-
-def interrupted(_path: str) -> None:
-    raise KeyboardInterrupt
-
-
-def test_an_interrupted_deletion_is_finished_later(
-    instance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_root_file_system_is_the_image_below_and_the_tree_above(
+    pool: OverlayDriver, tree: Tree, tmp_path: Path
 ) -> None:
-    open(f"{instance}/upper/file", "w").close()
-    monkeypatch.setattr("cloison.storage.trees.delete", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        remove(instance)
-    monkeypatch.undo()
-    (left,) = os.listdir(tmp_path)
-    assert left.startswith(".deleted-")
-    assert clean(f"{tmp_path}") == (f"{tmp_path}/{left}",)
-    assert os.listdir(tmp_path) == []
-    assert clean(f"{tmp_path}/missing") == ()
+    root = pool.root(tree)
+    assert root.lower == (f"{tmp_path}/top", f"{tmp_path}/base")
+    assert root.writable == pool.place(tree.name)
+    with pool.directories(tree) as found:
+        assert found == RootLayers(root.lower, f"{root.writable}/upper")
 
 
-def test_clean_touches_no_instance_that_lives(instance: str, tmp_path: Path) -> None:
-    assert clean(f"{tmp_path}") == ()
-    assert set(os.listdir(instance)) == {"upper", "work"}
+def test_a_layer_that_is_gone_is_named(pool: OverlayDriver, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="missing: the image has just been removed"):
+        pool.create((f"{tmp_path}/gone",))
+    assert pool.names() == ()
 
 
-def test_usage_grows_with_what_is_written_and_counts_a_file_once(instance: str) -> None:
-    before = usage_bytes(instance)
-    with open(f"{instance}/upper/file", "wb") as file:
-        file.write(b"x" * 1_000_000)
-    os.link(f"{instance}/upper/file", f"{instance}/upper/again")
-    os.symlink("/usr", f"{instance}/upper/link")
-    assert 1_000_000 <= usage_bytes(instance) - before < 1_100_000
+def test_a_snapshot_of_one_that_is_stopped_moves_nothing(pool: OverlayDriver, tree: Tree) -> None:
+    split = pool.snapshot(tree)
+    assert split.frozen == Tree("default", tree.name, tree.lower, is_frozen=True)
+    assert split.present.lower == (tree.name, *tree.lower)
+    assert pool.root(split.present).lower[0] == f"{pool.place(tree.name)}/upper"
+    clone = pool.clone(split.frozen)
+    assert clone.lower == split.present.lower and clone.name != split.present.name
 
 
-def test_an_instance_without_files_uses_nothing(tmp_path: Path) -> None:
-    assert usage_bytes(f"{tmp_path}/missing") == 0
+def test_what_is_below_a_tree_that_is_mentioned_stays(pool: OverlayDriver, tree: Tree) -> None:
+    split = pool.snapshot(tree)
+    other = pool.clone(split.frozen)
+    assert pool.put_away([split.present]) == (other.name,)
+    assert set(pool.names()) == {tree.name, split.present.name}
+    assert set(pool.put_away([])) == {tree.name, split.present.name}
+    assert pool.names() == ()
+
+
+def test_what_has_been_put_away_is_swept(pool: OverlayDriver, tree: Tree, tmp_path: Path) -> None:
+    Path(pool.place(tree.name), "upper", "file").write_text("gone")
+    pool.put_away([])
+    assert len(os.listdir(tmp_path / "pool/trash")) == 1
+    pool.sweep()
+    assert os.listdir(tmp_path / "pool/trash") == []
+
+
+def test_a_tree_with_nothing_below_lies_on_an_empty_directory(pool: OverlayDriver, tmp_path: Path) -> None:
+    assert pool.root(pool.create(())).lower == (f"{tmp_path}/pool/empty",)
+
+
+def test_a_tree_that_is_not_there_is_refused(pool: OverlayDriver) -> None:
+    with pytest.raises(NotFound, match="the pool default has no tree 0123"):
+        pool.clone(Tree("default", "0123", is_frozen=True))
+
+
+def test_a_destroyed_pool_leaves_nothing(pool: OverlayDriver, tree: Tree, tmp_path: Path) -> None:
+    Path(pool.place(tree.name), "upper", "file").write_text("gone")
+    pool.destroy()
+    assert os.listdir(tmp_path / "pool") == []

@@ -1,0 +1,175 @@
+"""Storage pools of an installation, and who mentions which of their trees.
+
+    pools/<name>    a pool's record in the store; the pool `default` needs none
+
+What there is of instances in pools is told by records alone: `Record.tree`, and those of snapshots and volumes. Who
+makes trees holds the pool's lock together with others, from before the first tree until the record is written that
+mentions it (`Pools.making`); who deletes what nobody mentions holds it alone, and is not waited for: where somebody is
+at work, the last of them collects.
+
+    <data>/storage/<name>/    a pool that is given no other place, and the lock of every one
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base.errors import Busy, NotFound
+from cloison.engine.records import DEFAULT_POOL, Record, save, tree_of
+from cloison.engine.store import Store
+from cloison.storage.driver import RootLayers, Tree
+from cloison.storage.overlay import OverlayDriver
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+    from cloison.storage.pool_lock import PoolLock
+
+POOLS = "pools/"
+LOCK_PATIENCE_S = 10.0
+_MENTIONING = ("instances/", "snapshots/", "volumes/")
+
+
+class Pool(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A pool as it is stored. `source` is the directory, file or device that it was given, "" for one below the data
+    directory; `options` are its driver's own."""
+
+    name: str
+    driver: str = "overlay"
+    source: str = ""
+    created_ns: int = 0
+    options: dict[str, str] = {}
+
+
+class _Mention(msgspec.Struct, frozen=True):
+    """What of a record says which tree is its own."""
+
+    id: str = ""
+    tree: Tree | None = None
+    layers: tuple[str, ...] = ()
+
+
+_decode = msgspec.json.Decoder(Pool).decode
+_mention = msgspec.json.Decoder(_Mention).decode
+
+
+def load(store: Store, name: str) -> Pool:
+    """The record of a pool. Raises NotFound."""
+    entry = store.get(f"{POOLS}{name}") if name.isascii() else None
+    if entry is not None:
+        return _decode(entry.value)
+    if name == DEFAULT_POOL:
+        return Pool(DEFAULT_POOL)
+    raise NotFound(f"there is no storage pool {name!r}", hint="`cloison storage ls` lists all of them", name=name)
+
+
+class Pools:
+    """The pools of one installation; `Engine.pools` has it."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    def all(self) -> tuple[Pool, ...]:
+        """All of them, by name."""
+        stored = {pool.name: pool for pool in (_decode(entry.value) for entry in self._engine.store.list(POOLS))}
+        return tuple(pool for _name, pool in sorted(({DEFAULT_POOL: Pool(DEFAULT_POOL)} | stored).items()))
+
+    def get(self, name: str) -> Pool:
+        """One of them. Raises NotFound."""
+        return load(self._engine.store, name)
+
+    def driver(self, name: str) -> OverlayDriver:
+        """What carries out things in a pool. Raises NotFound."""
+        pool = self.get(name)
+        return OverlayDriver(pool.name, pool.source or self._home(name))
+
+    # --- trees ---------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def making(self, name: str) -> Iterator[OverlayDriver]:
+        """Make trees of a pool, and write the record that mentions them; what is left of a failure is deleted."""
+        driver, lock = self.driver(name), self._lock(name)
+        is_whole = False
+        try:
+            with lock.together():
+                driver.prepare()
+                yield driver
+            is_whole = True
+        finally:
+            if not is_whole or lock.is_pending:
+                self.collect(name)
+
+    def collect(self, name: str) -> tuple[str, ...]:
+        """Delete the trees of a pool that no record mentions; their names. Where somebody is making one just now, the
+        last of them does so later."""
+        driver, lock = self.driver(name), self._lock(name)
+        try:
+            with lock.alone():
+                lock.note(is_pending=False)
+                gone = driver.put_away(self.mentioned(name))
+        except Busy:
+            lock.note(is_pending=True)
+            return ()
+        driver.sweep()
+        return gone
+
+    def mentioned(self, name: str = "") -> tuple[Tree, ...]:
+        """The trees that records mention, of one pool or of all."""
+        found = []
+        for prefix in _MENTIONING:
+            for entry in self._engine.store.list(prefix):
+                mention = _mention(entry.value)
+                tree = mention.tree
+                if tree is None and prefix == "instances/":
+                    tree = Tree(DEFAULT_POOL, mention.id, mention.layers)
+                if tree is not None and name in ("", tree.pool):
+                    found.append(tree)
+        return tuple(found)
+
+    @contextlib.contextmanager
+    def still(self) -> Iterator[tuple[Tree, ...]]:
+        """Nobody makes a tree meanwhile; all that are mentioned. Raises Busy."""
+        with contextlib.ExitStack() as stack:
+            for pool in self.all():
+                stack.enter_context(self._lock(pool.name).alone(timeout_s=LOCK_PATIENCE_S))
+            yield self.mentioned()
+
+    @contextlib.contextmanager
+    def directories(self, record: Record) -> Iterator[RootLayers]:
+        """The directories of an instance that does not run."""
+        tree = tree_of(record)
+        with self.driver(tree.pool).directories(tree) as found:
+            yield found
+
+    def used_bytes(self, record: Record) -> int:
+        """The disk space that an instance has to itself, its console's log included; takes as long as there are many
+        files."""
+        from cloison.storage import trees
+
+        own = trees.usage_bytes(self._engine.layout.instance(record.id))
+        tree = tree_of(record)
+        return own + self.driver(tree.pool).used(tree).bytes
+
+    def adopt(self, record: Record) -> Record:
+        """Move the files of an instance that was made before there were pools into its tree; only while it does not
+        run, and under its lock. Its record, with the tree."""
+        if record.tree is not None:
+            return record
+        tree = tree_of(record)
+        adopted = msgspec.structs.replace(record, tree=tree)
+        with self.making(tree.pool) as driver:
+            driver.adopt(self._engine.layout.instance(record.id), tree.name)
+            with self._engine.store.transaction() as changes:
+                save(changes, adopted)
+        return adopted
+
+    # --- within --------------------------------------------------------------------------------------------
+
+    def _home(self, name: str) -> str:
+        return f"{self._engine.layout.data}/storage/{name}"
+
+    def _lock(self, name: str) -> "PoolLock":
+        from cloison.storage.pool_lock import PoolLock
+
+        return PoolLock(self._home(name))

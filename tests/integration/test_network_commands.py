@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import PAYLOAD, PROGRAM, refused
+from tests.integration.conftest import PAYLOAD, PROGRAM, eventually, refused
 from tests.kernel.namespaces import Namespace, new_namespace
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
@@ -309,3 +309,16 @@ def test_name_servers_of_what_runs_wait_for_its_next_start(there: There) -> None
     assert fine(there("exec", "web", "--", "cat", "/etc/resolv.conf")) == before
     fine(there("restart", "--force", "web"))
     assert "nameserver 192.0.2.53" in fine(there("exec", "web", "--", "cat", "/etc/resolv.conf"))
+
+
+def test_a_name_ends_with_its_instance_though_its_lease_lasts(there: There) -> None:
+    for name in ("web", "db"):
+        fine(there("launch", "busybox", name))
+    fine(there("exec", "web", "--", "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-s", "/bin/true"))
+    address = str(addresses(there, "web")[0])
+    assert address in fine(there("exec", "db", "--", "nslookup", "web.cloison"))
+    assert address in fine(there("exec", "db", "--", "nslookup", "web.leases.cloison"))  # or nothing is shown below
+    fine(there("delete", "--force", "web"))
+    assert eventually(lambda: there("exec", "db", "--", "nslookup", "web.cloison").returncode != 0, 5)
+    assert address in fine(there("exec", "db", "--", "nslookup", "web.leases.cloison"))
+    assert address not in there("exec", "db", "--", "nslookup", "web").stdout

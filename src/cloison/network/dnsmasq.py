@@ -10,6 +10,8 @@ It gives up root and could then not reach the last two, since cloison's director
 mount namespace of its own, in which `served` is at /mnt. It looks for changes there by itself (inotify(7)).
 An instance has one address of each family; dnsmasq leases this one to its MAC address and nothing to others, so nothing
 that it forgets can make an address be used twice.
+It names what it has leased for as long as the lease lasts, even when the instance has gone; that is said in a domain of
+its own below the network's (`dhcp-fqdn`), so that web.cloison is what `names` says, and nobody when that file is gone.
 """
 
 import msgspec
@@ -18,6 +20,7 @@ from cloison.base import inet
 from cloison.network.network import Network, host_of
 
 SERVED = "/mnt"
+LEASED = "leases"
 _LEASE = "1h"
 
 
@@ -62,7 +65,7 @@ def configuration(of: Network, user: str) -> str:
 
 def _names(of: Network) -> list[str]:
     found = [
-        f"domain={of.domain}",
+        f"domain={LEASED}.{of.domain}",
         f"local=/{of.domain}/",
         "domain-needed",
         "bogus-priv",
@@ -78,6 +81,7 @@ def _leases(of: Network) -> list[str]:
         f"dhcp-leasefile={of.data}/leases",
         f"dhcp-hostsdir={SERVED}/leases",
         "dhcp-ignore=tag:!known",
+        *(["dhcp-fqdn"] if of.is_dns else []),
     ]
     if of.ipv4:
         found.append(f"dhcp-range={inet.subnet(of.ipv4).partition('/')[0]},static,{_mask(of.ipv4)},{_LEASE}")
@@ -86,6 +90,7 @@ def _leases(of: Network) -> list[str]:
             found.append(f"dhcp-option=option:mtu,{of.mtu}")
         if of.is_dns:
             found.append(f"dhcp-option=option:dns-server,{host_of(of.ipv4)}")
+            found.append(f"dhcp-option=option:domain-name,{of.domain}")
     if of.ipv6:
         length = of.ipv6.partition("/")[2]
         found += [f"dhcp-range={inet.subnet(of.ipv6).partition('/')[0]},static,{length},{_LEASE}", "enable-ra"]

@@ -32,18 +32,17 @@ run_when_booted() {
 }
 
 # Whatever an interrupted run left behind is taken back first, and nothing is left when this one is interrupted.
-tidy() { cloison delete --force "$NAME" busy >/dev/null 2>&1 || true; }
+tidy() { cloison delete --force "$NAME" busy >/dev/null 2>&1 || true; cloison network delete cloison0 >/dev/null 2>&1 || true; }
 trap tidy EXIT
 tidy
 
 say "What this host offers"
 run cloison check
 
-say "A small container first: BusyBox needs no network, and is built in under a second"
+say "A small container first: BusyBox needs nothing from the Internet, and is built in under a second"
 run cloison launch busybox busy --set limits.memory=64M
 # shellcheck disable=SC2016 # it is the shell inside that expands
 run cloison exec busy -- sh -c 'echo "root inside is $(id -u), and sees $(ls /proc | grep -c "^[0-9]") processes"'
-run cloison delete --force busy
 
 say "A whole Debian 12: built by mmdebstrap the first time, then started from the cache"
 run cloison launch debian/12 "$NAME" --set limits.memory=512M --set limits.cpus=1.5 --set limits.processes=500
@@ -56,6 +55,14 @@ run cloison exec "$NAME" -- ps ax
 say "Root inside is nobody on the host"
 run cloison ls
 run cloison info "$NAME"
+
+say "Both are on the network cloison0, which came up with the first: the host reaches them, and they each other by name"
+# shellcheck disable=SC2016 # it is the shell inside that expands
+run cloison exec busy -- sh -c 'echo "hello from $(hostname)" >/index.html; httpd -h /'
+run busybox wget -q -O - "http://$(cloison exec busy -- hostname -i)/"
+run cloison exec "$NAME" -- ping -c 1 busy.cloison
+run cloison network info cloison0 | sed '/^Leases/,$d'
+run cloison delete --force busy
 
 say "Limits change while it runs"
 run cloison set "$NAME" limits.memory=256M
@@ -75,6 +82,7 @@ say "Stop it as its power button would, and leave nothing behind"
 run cloison stop "$NAME"
 run cloison logs --lines 5 "$NAME"
 run cloison delete "$NAME"
+run cloison network delete cloison0
 run cloison ls
 run cloison repair
 say "Done. The image is kept in $CLOISON_ROOT; make clean removes it."

@@ -318,7 +318,7 @@ def test_a_name_ends_with_its_instance_though_its_lease_lasts(there: There) -> N
     address = str(addresses(there, "web")[0])
     assert address in fine(there("exec", "db", "--", "nslookup", "web.cloison"))
     assert address in fine(there("exec", "db", "--", "nslookup", "web.leases.cloison"))  # or nothing is shown below
-    fine(there("delete", "--force", "web"))
+    fine(there("stop", "--force", "web"))
     assert eventually(lambda: there("exec", "db", "--", "nslookup", "web.cloison").returncode != 0, 5)
     assert address in fine(there("exec", "db", "--", "nslookup", "web.leases.cloison"))
     assert address not in there("exec", "db", "--", "nslookup", "web").stdout

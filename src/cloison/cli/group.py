@@ -33,7 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Look", ("ls", "info", "stats", "top", "logs", "explain", "events")),
     ("Accounts", ("ledger",)),
     ("Networks", ("network", "nic", "port")),
-    ("Images", ("image",)),
+    ("Images", ("image", "login", "logout")),
     ("Host", ("check", "repair", "completion")),
 )
 ALIASES = {"list": "ls", "rm": "delete"}

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from cloison.engine.billing import LedgerReport
     from cloison.engine.pools import Pools
     from cloison.engine.results import Stats
+    from cloison.engine.servers import Servers
     from cloison.engine.wiring import Networks
     from cloison.images import Image, ImageStore
     from cloison.images.templates import Template
@@ -72,6 +73,13 @@ class Engine:
         from cloison.engine.pools import Pools
 
         return Pools(self)
+
+    @functools.cached_property
+    def servers(self) -> "Servers":
+        """The registries and image servers that this installation knows."""
+        from cloison.engine.servers import Servers
+
+        return Servers(self)
 
     # --- instances ---------------------------------------------------------------------------------------
 

@@ -8,10 +8,11 @@
     <data>/instances/<id>/exit          how it ended last
     <data>/instances/<id>/exit.usage    what it had used then, until that is booked (see `cloison.engine.accounting`)
     <run>/<id>/, <run>/locks/           see `cloison.runtime.rundir`
+    <etc>/cloison.toml                  the host's configuration (see `cloison.engine.host_settings`)
     <run>/networks/<name>/              a network that is up (see `cloison.network`); <data>/networks/<name>/ its leases
 
-<data> is /var/lib/cloison and <run> is /run/cloison; `CLOISON_ROOT=DIR` moves both below DIR, so that tests and
-several installations never meet.
+<data> is /var/lib/cloison, <run> is /run/cloison and <etc> is /etc/cloison; `CLOISON_ROOT=DIR` moves all of them below
+DIR (DIR/lib, DIR/run, DIR/etc), so that tests and several installations never meet.
 """
 
 import os
@@ -20,6 +21,7 @@ import msgspec
 
 DATA = "/var/lib/cloison"
 RUN = "/run/cloison"
+ETC = "/etc/cloison"
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -32,6 +34,11 @@ class Layout(msgspec.Struct, frozen=True):
     @property
     def store(self) -> str:
         return f"{self.data}/state.db"
+
+    @property
+    def settings(self) -> str:
+        """The host's configuration, a file that may be missing."""
+        return f"{self.root}/etc/cloison.toml" if self.root else f"{ETC}/cloison.toml"
 
     @property
     def images(self) -> str:

@@ -97,12 +97,12 @@ def needed(of: Network, uplinks: tuple[str, ...], book: dict[str, tuple[Switch, 
     listed = {each.path: each for name, switches in book.items() if name != holder(of) for each in switches}
     mine = {each.path: each for each in book.get(holder(of), ())}
     found = []
-    for path, device, value in _wanted(of, uplinks):
+    for path, device, value in _wanted(of, uplinks, {*mine, *listed}):
         now = inventory.setting(path)
         if path in mine or path in listed:
             found.append(mine.get(path) or listed[path])
-        elif now is not None and now != value:
-            found.append(Switch(path, device, now, value))
+        elif _is_off(now, value):
+            found.append(Switch(path, device, now or "", value))
     return tuple(found)
 
 
@@ -110,7 +110,8 @@ def given_back(of: Network, book: dict[str, tuple[Switch, ...]]) -> tuple[Switch
     """What nobody needs when this network is gone, last one first. What somebody else has set meanwhile stays."""
     others = {each.path for name, switches in book.items() if name != holder(of) for each in switches}
     mine = [each for each in book.get(holder(of), ()) if each.path not in others]
-    is_router = {family: _is_router(family, mine) for family in ("ipv4", "ipv6")}
+    ours = {each.path for switches in book.values() for each in switches}
+    is_router = {family: _is_router(family, ours) for family in ("ipv4", "ipv6")}
     return tuple(
         each
         for each in reversed(mine)
@@ -124,7 +125,7 @@ def closed_before(switches: tuple[Switch, ...], family: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each.device for each in own if each.device != "all"))
 
 
-def _wanted(of: Network, uplinks: tuple[str, ...]) -> Iterator[tuple[str, str, str]]:
+def _wanted(of: Network, uplinks: tuple[str, ...], ours: set[str]) -> Iterator[tuple[str, str, str]]:
     if of.ipv4:
         for device in uplinks:
             yield _parameter("ipv4", device, "forwarding"), device, _ON
@@ -135,16 +136,23 @@ def _wanted(of: Network, uplinks: tuple[str, ...]) -> Iterator[tuple[str, str, s
             for device in uplinks:
                 yield _parameter("ipv6", device, "force_forwarding"), device, _ON
         return
+    if _is_router("ipv6", ours):
+        return
     for device in uplinks:
-        if inventory.setting(_parameter("ipv6", device, "accept_ra")) == "1":
-            yield _parameter("ipv6", device, "accept_ra"), device, _ACCEPT_ALWAYS
+        yield _parameter("ipv6", device, "accept_ra"), device, _ACCEPT_ALWAYS
     yield _parameter("ipv6", "all", "forwarding"), "all", _ON
 
 
-def _is_router(family: str, mine: list[Switch]) -> bool:
-    """Whether somebody else has made a router of the whole host meanwhile: then every interface is to stay open."""
+def _is_off(now: str | None, value: str) -> bool:
+    """Whether a switch has to be changed; an interface that hears no router advertisements is left alone."""
+    return now == "1" if value == _ACCEPT_ALWAYS else now not in (None, value)
+
+
+def _is_router(family: str, ours: set[str]) -> bool:
+    """Whether somebody else has made a router of the whole host: then every interface stays as it is. `ours` is all
+    that the book has, of every network."""
     path = _parameter(family, "all", "forwarding")
-    return inventory.setting(path) == _ON and all(each.path != path for each in mine)
+    return inventory.setting(path) == _ON and path not in ours
 
 
 def _parameter(family: str, device: str, name: str) -> str:

@@ -33,7 +33,7 @@ FAR4, FAR6 = "198.51.100.9", "2001:db8:9::9"
 HOST4, HOST6 = "203.0.113.2", "2001:db8::2"
 UPLINK = "wan0"
 _NEWNS, _NEWNET = 0x00020000, 0x40000000
-_PROGRAM = os.environ.get("CLOISON_TEST_PAYLOAD") or str(BUILD / "payload")
+PROGRAM = os.environ.get("CLOISON_TEST_PAYLOAD") or str(BUILD / "payload")
 
 # Neither a duplicate address check nor an address that nobody asked for: both would only make tests wait.
 _QUIET = """
@@ -286,7 +286,7 @@ class Talker:
             self._execution = place.spawn([PAYLOAD, *verb], stdio=(null, writer, writer)).__enter__()
             os.close(null)
         else:
-            self._process = subprocess.Popen(_argv(place, _PROGRAM, *verb), stdout=writer, stderr=writer)
+            self._process = subprocess.Popen(_argv(place, PROGRAM, *verb), stdout=writer, stderr=writer)
         os.close(writer)
         said = self.out.readline()
         if said != "ok\n":
@@ -332,7 +332,7 @@ def said(place: Place, *verb: str) -> str:
         result = place.exec([PAYLOAD, *verb])
         assert result.code == 0, result
         return result.stdout.decode().strip()
-    return subprocess.run(_argv(place, _PROGRAM, *verb), check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(_argv(place, PROGRAM, *verb), check=True, capture_output=True, text=True).stdout.strip()
 
 
 def asks(place: Place, target: str, port: int = 80, protocol: str = "tcp", timeout_ms: int = 3000) -> str:

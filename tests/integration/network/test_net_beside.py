@@ -6,15 +6,18 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from cloison import Engine
 from tests.integration.conftest import Cli, eventually
 from tests.integration.network import netlab
 from tests.integration.network.conftest import Nicked
 from tests.integration.network.netlab import HERE, World
+from tests.patience import patient
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
@@ -60,22 +63,65 @@ def clean_docker(lab: netlab.Lab) -> None:
     subprocess.run(["sysctl", "-qw", "net.ipv4.ip_forward=0"], check=True)
 
 
+class Docker:
+    """Docker's own client of a daemon, with an image that has nothing but the tests' program."""
+
+    def __init__(self, directory: Path) -> None:
+        self._client = ["docker", f"--host=unix://{directory}/sock"]
+        archive = directory / "image.tar"
+        with tarfile.open(archive, "w") as tar:
+            tar.add(netlab.PROGRAM, "payload")
+        self._do("import", str(archive), "payload")
+
+    def _do(self, *words: str) -> str:
+        done = subprocess.run([*self._client, *words], capture_output=True, text=True, timeout=patient(60))
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def asks(self, target: str, port: int = 80) -> str:
+        """What `payload ask` of a new container says."""
+        return self._do("run", "--rm", "payload", "/payload", "ask", "tcp", target, str(port), "3000").partition(" ")[0]
+
+    @contextlib.contextmanager
+    def serving(self, published: int) -> Iterator[str]:
+        """A container with a server on port 80, which is that port of the host; gives its address."""
+        options = ["--detach", "--rm", f"--publish={published}:80", "payload"]
+        name = self._do("run", *options, "/payload", "serve", "tcp", "::", "80")
+        try:
+            yield self._do("inspect", "--format={{.NetworkSettings.IPAddress}}", name)
+        finally:
+            self._do("kill", name)
+
+
+def dockers() -> list[str]:
+    """The rules that Docker has made, and those in its chains."""
+    return [each for each in netlab.rules() if "DOCKER" in each or "docker0" in each]
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("dockerd"), reason="dockerd is not installed")
-def test_beside_docker(nicked: Nicked, lab: netlab.Lab, outside: World, tmp_path: Path) -> None:
-    """Docker's policy for what is forwarded is DROP. The outside is reached all the same, and ports are; Docker's own
-    rules are as they were when the network is gone."""
+def test_beside_docker(nicked: Nicked, engine: Engine, lab: netlab.Lab, outside: World, tmp_path: Path) -> None:
+    """Docker's policy for what is forwarded is DROP. The outside is reached all the same, and ports are, and Docker's
+    own containers notice nothing; its rules are as they were when the network is gone."""
     try:
         with docker(tmp_path):
-            theirs = [each for each in netlab.rules() if "DOCKER" in each or "docker0" in each]
+            docked, theirs = Docker(tmp_path), dockers()
             web = nicked("web", "ports.8080/tcp=80")
-            with netlab.serving(outside), netlab.serving(web):
+            assert dockers() != theirs  # the exceptions
+            with netlab.serving(outside), netlab.serving(web), docked.serving(8090) as container:
                 assert netlab.asks(web, netlab.FAR4) == netlab.HOST4
                 assert netlab.asks(outside, netlab.HOST4, 8080) == netlab.OUTSIDE4
-            engine = web._engine
+                # Docker's way outside and its ports, and how both meet through the host.
+                assert docked.asks(netlab.FAR4) == netlab.HOST4
+                assert netlab.asks(outside, netlab.HOST4, 8090) == netlab.OUTSIDE4
+                assert "E" not in netlab.asks(web, netlab.HOST4, 8090)
+                assert "E" not in docked.asks(netlab.HOST4, 8080)
+                assert netlab.asks(HERE, container) == netlab.address(HERE, "docker0")
             web.delete(force=True)
             engine.networks.delete("cloison0")
-            assert [each for each in netlab.rules() if "DOCKER" in each or "docker0" in each] == theirs
+            assert dockers() == theirs
+            with netlab.serving(outside):
+                assert docked.asks(netlab.FAR4) == netlab.HOST4
     finally:
         clean_docker(lab)
 

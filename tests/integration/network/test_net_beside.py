@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from cloison import Engine
-from tests.integration.conftest import Cli, eventually
+from tests.integration.conftest import Cli, eventually, inside
 from tests.integration.network import netlab
 from tests.integration.network.conftest import Nicked
 from tests.integration.network.netlab import HERE, World
@@ -147,6 +147,33 @@ def test_a_policy_of_drop_is_explained_and_left_alone(
             assert bridge in command
             assert eventually(lambda: netlab.asks(web, netlab.FAR4) == netlab.HOST4, 5)
         assert json.loads(cli("check", "--json").stdout)
+    finally:
+        lab.host.do("nft delete table inet wall")
+
+
+CLOSED = """
+nft add table inet wall
+nft add chain inet wall i '{ type filter hook input priority 10; policy drop; }'
+nft add rule inet wall i iif lo accept
+nft add rule inet wall i ct state established,related accept
+nft add rule inet wall i meta l4proto ipv6-icmp accept
+"""
+
+
+def test_a_host_that_lets_nobody_in_is_told_what_instances_ask_it(nicked: Nicked, lab: netlab.Lab, cli: Cli) -> None:
+    """Names and leases come from the host itself; an instance reaches others all the same."""
+    lab.host.do(CLOSED)
+    try:
+        web, db = nicked("web", "nics.eth0.type=bridged", "nics.eth0.addresses=dhcp"), nicked("db")
+        ask = ["udhcpc", "-i", "eth0", "-n", "-q", "-t", "3", "-T", "1", "-s", "/bin/true"]
+        resolve = ["nslookup", "db.cloison", netlab.address(HERE, netlab.bridge_of(db))]
+        assert web.exec(ask).code != 0
+        assert db.exec(resolve).code != 0
+        [remedy] = [line for line in cli("check").stdout.splitlines() if "nft " in line and "inet wall" in line]
+        lab.host.do(remedy[remedy.index("nft ") :].replace("`", ""))
+        assert web.exec(ask).code == 0
+        assert netlab.address(db) in inside(db, *resolve)
+        assert "inet wall" not in cli("check").stdout
     finally:
         lab.host.do("nft delete table inet wall")
 

@@ -15,7 +15,10 @@ MASQUERADE: Expression = {"masquerade": None}
 
 
 def meta(key: str) -> Expression:
-    """What is known of a packet besides its bytes: iifname, oifname, l4proto, nfproto."""
+    """What is known of a packet besides its bytes: iifname, oifname, l4proto, nfproto.
+
+    Of protocols nft itself knows tcp, udp, icmp and icmpv6; any other name is looked up in /etc/protocols, which need
+    not be there."""
     return {"meta": {"key": key}}
 
 

@@ -234,7 +234,7 @@ def _filter_ip6(into: Document, nic: Nic, chain: str, said: str) -> None:
     into.rule(NETDEV, chain, match(source, nft.any_of([*own6, "::"]), "!="), COUNTER, DROP, comment=said)
     # Nobody has no address but who looks for a double of his own, and who joins a group before that (RFC 4862, 3590).
     is_nobody, names = match(source, "::"), ["nd-neighbor-solicit", "nd-router-solicit", "mld2-listener-report"]
-    into.rule(NETDEV, chain, is_nobody, match(meta("l4proto"), "ipv6-icmp", "!="), COUNTER, DROP, comment=said)
+    into.rule(NETDEV, chain, is_nobody, match(meta("l4proto"), "icmpv6", "!="), COUNTER, DROP, comment=said)
     into.rule(
         NETDEV, chain, is_nobody, match(field("icmpv6", "type"), {"set": names}, "!="), COUNTER, DROP, comment=said
     )

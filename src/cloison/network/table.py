@@ -263,7 +263,7 @@ def _protocol(rule: Rule, keyword: str) -> list[list[Expression]]:
         case "any":
             return [[]]
         case "icmp":
-            names = [name for name, family in (("icmp", "ip"), ("ipv6-icmp", "ip6")) if keyword in ("", family)]
+            names = [name for name, family in (("icmp", "ip"), ("icmpv6", "ip6")) if keyword in ("", family)]
             return [[nft.match(meta("l4proto"), nft.any_of(names))]]
         case _:
             protocol = nft.match(meta("l4proto"), rule.protocol)

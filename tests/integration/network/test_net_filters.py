@@ -166,6 +166,22 @@ def test_foreign_rules_are_never_touched(nicked: Nicked, lab: netlab.Lab) -> Non
         lab.host.do("nft delete table inet mine")
 
 
+def test_a_host_needs_no_etc_protocols(nicked: Nicked, lab: netlab.Lab) -> None:
+    """nft looks up there what it does not know by itself; a small host has no such file."""
+    lab.host.do("test ! -e /etc/protocols || mount --bind /dev/null /etc/protocols")
+    try:
+        config = ("nics.eth0.security.ip_filter=true", "nics.eth0.security.mac_filter=true", "ports.8080/tcp=80")
+        web = nicked("web", "nics.eth0.rules=allow in udp 80; deny in icmp; deny out icmp; deny in tcp 81", *config)
+        db = nicked("db")
+        with netlab.serving(web), netlab.serving(web, 81), netlab.serving(web, 80, "udp"):
+            assert "E" not in netlab.asks(db, netlab.address(web), 80)
+            assert "E" not in netlab.asks(db, netlab.address(web), 80, "udp")
+            assert netlab.cannot_reach(db, netlab.address(web), 81)
+        assert web.exec(["ping", "-c1", "-W1", netlab.address(db)]).code != 0
+    finally:
+        lab.host.do("umount /etc/protocols || test ! -e /etc/protocols")
+
+
 # --- spoofing --------------------------------------------------------------------------------------------------------
 
 

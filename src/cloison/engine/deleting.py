@@ -32,3 +32,4 @@ def tell(engine: "Engine", record: Record) -> None:
     engine.pools.collect(tree_of(record).pool)
     if record.claims:
         engine.names_changed({record.name})
+    engine.leave_ground(record)

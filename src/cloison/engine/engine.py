@@ -26,7 +26,7 @@ from cloison.engine.store import Event, Store
 from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
 from cloison.spec.limits import Limits
-from cloison.spec.nics import by_default
+from cloison.spec.nics import are_wired, by_default
 
 if TYPE_CHECKING:
     from cloison.engine.billing import LedgerReport
@@ -283,6 +283,32 @@ class Engine:
         """What waits so many seconds for a key on the caller's terminal and gives it, or an empty text."""
         return self.driver.keys()
 
+    def _sweep(self) -> tuple[str, ...]:
+        from cloison.engine import grounds
+
+        return grounds.sweep(self)
+
+    def leave_ground(self, before: records.Record, after: records.Record | None = None) -> None:
+        """Give back what the nics of an instance have had of the host, and have no more now that it is gone, or has
+        changed to `after`."""
+        if are_wired(before.config.nics) or are_wired(before.in_force.nics):
+            from cloison.engine import grounds
+
+            grounds.settle(self, before, after)
+
+    def is_ruled(self, *, without: str = "") -> bool:
+        """Whether anybody needs the installation's tables of packet rules but the network `without`."""
+        from cloison.engine import grounds
+
+        return grounds.is_ruled(self, without=without)
+
+    def restore_networks(self) -> tuple[str, ...]:
+        """Have everything of networks and nics again that somebody has taken from this host while it was in use; gives
+        the names of the networks and instances that it was of."""
+        from cloison.engine import grounds
+
+        return grounds.restore(self)
+
     def check(self) -> "tuple[Finding, ...]":
         """What this host offers, what it lacks, and what to do about it."""
         return (*drivers.check(self.layout), *self.networks.findings())
@@ -309,6 +335,11 @@ class Engine:
             done += [Repaired("network without a record", name) for name in self.networks.repair()]
         except CloisonError as problem:
             failed.append(problem)
+        for what, find in (("nobody's", self._sweep), ("taken from networks", self.restore_networks)):
+            try:
+                done += [Repaired(what, where) for where in find()]
+            except CloisonError as problem:
+                failed.append(problem)
         done += [Repaired("deleted instance", name) for name in trees.clean(self.layout.instances)]
         for pool in self.pools.all():
             done += [Repaired("files that nothing mentions", name) for name in self.pools.collect(pool.name)]

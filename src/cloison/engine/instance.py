@@ -574,7 +574,13 @@ class Instance:
                 undone.enter_context(live_nics.changed(self._engine, self._record, record))
             records.save(changes, record)
             changes.record(self.id, what, detail)
-        self._record = record
+        before, self._record = self._record, record
+        if (before.config.nics, before.config.ports, before.live) != (
+            record.config.nics,
+            record.config.ports,
+            record.live,
+        ):
+            self._engine.leave_ground(before, record)
 
     def _stop_signal(self) -> int:
         chosen = self._record.config.boot.stop_signal or self._record.stop_signal

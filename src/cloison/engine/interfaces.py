@@ -13,7 +13,7 @@ from cloison.base.errors import Conflict, Exists, Invalid
 from cloison.engine import claims
 from cloison.engine.records import Claim, Record
 from cloison.engine.wiring import Networks
-from cloison.network import dnsmasq, host, leases, upkeep
+from cloison.network import dnsmasq, ground, host, leases
 from cloison.network import nic as packets
 from cloison.network.network import Network, Rule, index_of, table_of
 from cloison.network.network import host_of as without_prefix
@@ -226,8 +226,8 @@ class _Made:
                 _expect_unheard(text, target)
         rules = self._rules(end, ports) if has_end else None
         nft = packets.document(rules) if rules else ""
-        if rules and (nft or rules.is_ruled) and not self._is_dry and (network is None or not network.is_own):
-            upkeep.ensure_rules(table_of(self._engine.layout.root), self._engine.driver.carry_out)
+        if not self._is_dry and (network is None or not network.is_own):
+            self._prepare_ground(is_ruled=bool(rules and (nft or rules.is_ruled)))
         return Interface(
             number=claim.number,
             type=self._kind,
@@ -250,6 +250,15 @@ class _Made:
             nft=nft,
             nft_undo=packets.remove(rules) if rules and (nft or rules.is_ruled) else "",
         )
+
+    def _prepare_ground(self, *, is_ruled: bool) -> None:
+        """What a network of cloison's own would have seen to."""
+        name, run = table_of(self._engine.layout.root), self._engine.driver.carry_out
+        if self._kind == ROUTED:
+            for is_v6 in sorted({":" in each for each in self._claim.addresses}):
+                ground.ensure(ground.Ground(name, self._master, is_v6), run)
+        if is_ruled and ground.ensure_rules(name, run):
+            self._engine.restore_networks()
 
     def _gateways(self) -> tuple[str, ...]:
         if self._nic.gateway:

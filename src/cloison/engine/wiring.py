@@ -20,14 +20,14 @@ from cloison.engine import claims, networks, records
 from cloison.engine.networks import NetworkRecord
 from cloison.engine.records import Record
 from cloison.engine.results import NetworkInfo
-from cloison.network import host, leases, subnets, upkeep
+from cloison.network import ground, host, leases, subnets, upkeep
 from cloison.network.network import Network, table_of
 from cloison.network.network import Rule as PacketRule
 from cloison.spec import networks as options_of
 from cloison.spec.config import Config
 from cloison.spec.networks import AUTO, NONE, Options
 from cloison.spec.nic_keys import MAX_NAME
-from cloison.spec.nics import DEFAULT_NETWORK, are_wired
+from cloison.spec.nics import DEFAULT_NETWORK
 from cloison.spec.rules import Rule, is_address
 
 if TYPE_CHECKING:
@@ -237,19 +237,24 @@ class Networks:
 
     def up(self, name: str) -> tuple[Network, int]:
         """Bring a network up unless it is; gives it and the index of its bridge. Raises what keeps it from that."""
-        driver = self._engine.driver
         value = self.value(self.get(name))
-        return value, upkeep.ensure(value, driver.carry_out, driver.places)
+        return value, upkeep.index_if_up(value) or self._bring_up(value)
+
+    def _bring_up(self, value: Network) -> int:
+        """Whoever emptied the packet rules of this host has hit others, too: they have theirs back as well."""
+        driver = self._engine.driver
+        is_alone = not value.is_own or ground.has_tables(value.table)
+        index = upkeep.ensure(value, driver.carry_out, driver.places)
+        if not is_alone:
+            self._engine.restore_networks()
+        return index
 
     def _down(self, record: NetworkRecord) -> None:
         upkeep.down(self.value(record), self._engine.driver.carry_out, is_last=self._is_last(record.name))
 
     def _is_last(self, name: str) -> bool:
-        """Whether nobody needs the tables of packet rules but this network: no other, and no instance that runs."""
-        if any(each.name != name and upkeep.is_up(self.value(each)) for each in self.all()):
-            return False
-        wired = (record for record in records.load_all(self._engine.store) if are_wired(record.in_force.nics))
-        return not any(self._engine.driver.observe(record.id).pid for record in wired)
+        """Whether nobody needs the tables of packet rules but this network."""
+        return not self._engine.is_ruled(without=name)
 
     def repair(self) -> tuple[str, ...]:
         """Take down what is left on this host of networks that no record knows any more; gives their names. Leases of

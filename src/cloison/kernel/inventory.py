@@ -76,6 +76,14 @@ def setting(path: str) -> str | None:
         return None
 
 
+def ipv4_devices() -> tuple[str, ...]:
+    """The interfaces with a route of IPv4 in the main table, those of the caller's network namespace.
+
+    Source: proc_pid_net(5)."""
+    lines = (setting("/proc/thread-self/net/route") or "").splitlines()[1:]
+    return tuple(dict.fromkeys(line.partition("\t")[0] for line in lines))
+
+
 def ceiling(name: str) -> int | None:
     """The value of a kernel parameter such as "fs.inotify.max_user_instances"; None where the kernel has none."""
     value = setting("/proc/sys/" + name.replace(".", "/"))

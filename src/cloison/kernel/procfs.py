@@ -32,6 +32,25 @@ def pidfd(pid: int) -> int:
         raise
 
 
+def command_lines(name: str) -> tuple[tuple[int, tuple[str, ...]], ...]:
+    """The processes that go by `name`, each with its arguments. Looks at every process: not for a hot path."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdecimal() and comm(int(entry)) == name:
+            with contextlib.suppress(OSError), open(f"/proc/{entry}/cmdline", "rb") as file:
+                words = file.read().split(b"\0")[:-1]
+                found.append((int(entry), tuple(os.fsdecode(word) for word in words)))
+    return tuple(found)
+
+
+def is_in_our_network(pid: int) -> bool:
+    """Whether a process is in the caller's network namespace; not when it has ended."""
+    try:
+        return os.path.samestat(os.stat(f"/proc/{pid}/ns/net"), os.stat("/proc/thread-self/ns/net"))
+    except OSError:
+        return False
+
+
 def holders(path: str) -> tuple[int, ...]:
     """The processes that have the file `path` open, but for this one. Looks at every process: not for a hot path."""
     pids = (int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid())

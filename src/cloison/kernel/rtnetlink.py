@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol, TypeVar
 
 from cloison.base.errors import Busy, Kernel
-from cloison.kernel.netlink import links, routes, values, wire
+from cloison.kernel.netlink import inet, links, routes, values, wire
 from cloison.kernel.netlink.values import Address, Interface, Neighbour
 from cloison.kernel.netlink.wire import Batch, Encoder, Frame, Message
 
@@ -169,6 +169,21 @@ class Connection:
                 return []  # no such table, no such interface
             raise
         return [each for each in found if (not table or each.table == table) and (not device or each.device == device)]
+
+    def way_to(self, address: str) -> int:
+        """The index of the interface by which a packet to `address` would leave; 0 where there is no way."""
+        raw, _bits = inet.split(address)
+        encoder = Encoder(routes.RTMSG.pack(inet.family(raw), 8 * len(raw), 0, 0, 0, 0, 0, 0, 0))
+        encoder.put(routes.RTA_DST, raw)
+        try:
+            found = self._ask(encoder.message(routes.RTM_GETROUTE), routes.RTM_NEWROUTE, values.read_route)
+        except Refused as refused:
+            if refused.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
+                return 0  # the last two: a route that forbids it (prohibit, blackhole)
+            if refused.errno in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+                return 0  # no IPv6
+            raise
+        return next((each.device for each in found or ()), 0)
 
     def neighbours(self, *, index: int = 0, family: int = 0, is_proxy: bool = False) -> list[Neighbour]:
         """Whom the interfaces (or one of them) know; with `is_proxy` instead those that this host answers for."""

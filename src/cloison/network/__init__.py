@@ -10,6 +10,8 @@ dnsmasq     what the daemon for names and leases is told
 leases      what that has leased, and giving it back for who is gone
 forwarding  between which interfaces the host forwards
 bridge      the plans that bring a network up and take it down
+ground      what nics need that are on no network of cloison's own
+strays      what is nobody's any more
 upkeep      what is done to keep a network up; the lock
 counters    what rules have counted, and those of nobody
 report      leases, rules and what they have counted

@@ -35,15 +35,16 @@ from cloison.plan.steps import (
 )
 
 _O_PATH_DIRECTORY = 0o10000000 | 0o200000
-_ENODEV = 19
+ENODEV = 19
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What the host has of a network, and what it needs of the host.
 
     `index` is that of the interface named like the bridge, 0 where there is none; `parent_index` that of the parent.
-    `addresses` are those that it has. `switches` are to be set, or given back. `nft` and `dnsmasq` are programs, empty
-    where they are not needed; `user` is whom dnsmasq becomes. `docker` are commands for a foreign firewall."""
+    `addresses` are those that it has. `switches` are to be set, or given back; `opened` are those of the whole
+    installation. `nft` and `dnsmasq` are programs, empty where they are not needed; `user` is whom dnsmasq becomes.
+    `foreign` are commands for a firewall that is not cloison's."""
 
     index: int = 0
     parent_index: int = 0
@@ -51,6 +52,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     has_ipv6: bool = True
     has_force_forwarding: bool = False
     switches: tuple[Switch, ...] = ()
+    opened: tuple[Switch, ...] = ()
     nft: str = ""
     dnsmasq: str = ""
     user: str = ""
@@ -101,7 +103,7 @@ def plan_down(of: Network, seen: Seen, *, is_last: bool) -> Plan:
             build.host(Run(argv, ""), optional=True)
     if seen.index and (of.is_own or of.bridge != of.parent):
         build.chapter("the bridge")
-        build.host(_netlink(f"link delete {of.bridge}", netlink.delete_link(seen.index), ignore=_ENODEV))
+        build.host(_netlink(f"link delete {of.bridge}", netlink.delete_link(seen.index), ignore=ENODEV))
     if seen.switches:
         build.chapter("no more forwarding than the others need")
         for each in seen.switches:
@@ -120,7 +122,7 @@ def _bridge(build: Builder, of: Network, seen: Seen) -> None:
     undo: tuple[Step, ...] = ()
     if not seen.index:
         link = Link(name=of.bridge, index=index, mac=mac_of(of), mtu=of.mtu)
-        undo = (_netlink(f"link delete {of.bridge}", netlink.delete_link(of.bridge), ignore=_ENODEV),)
+        undo = (_netlink(f"link delete {of.bridge}", netlink.delete_link(of.bridge), ignore=ENODEV),)
         # In one batch, which no death divides: without its alias it would not be known for ours.
         messages = (netlink.add_bridge(link), netlink.set_link(index, alias=alias_of(of)))
         build.host(_netlink(f"link add {of.bridge} type bridge", *messages), undo=undo)
@@ -174,7 +176,8 @@ def _rules(build: Builder, of: Network, seen: Seen) -> None:
     build.chapter("packet rules")
     build.host(nft(seen.nft, table.installation(of.table)))
     document = table.network(of)
-    table.open_(document, closed_before(seen.switches, "ipv4"), closed_before(seen.switches, "ipv6"))
+    opened = (*seen.switches, *seen.opened)  # of others too: the table may be new, after somebody has emptied the rules
+    table.open_(document, closed_before(opened, "ipv4"), closed_before(opened, "ipv6"))
     build.host(nft(seen.nft, document), undo=(nft(seen.nft, table.remove_network(of)),))
     if seen.foreign:
         build.chapter("Docker drops what it does not know: exceptions in the chain that it leaves to others")
@@ -209,7 +212,7 @@ def _vlan(build: Builder, of: Network, seen: Seen) -> None:
         return
     build.chapter(f"VLAN {of.vlan} of {of.parent}")
     link = Link(name=of.bridge, index=index_of(of), parent=seen.parent_index, is_up=True)
-    undo = (_netlink(f"link delete {of.bridge}", netlink.delete_link(of.bridge), ignore=_ENODEV),)
+    undo = (_netlink(f"link delete {of.bridge}", netlink.delete_link(of.bridge), ignore=ENODEV),)
     messages = (netlink.add_vlan(link, of.vlan), netlink.set_link(link.index, alias=alias_of(of)))
     build.host(_netlink(f"link add {of.bridge} link {of.parent} type vlan id {of.vlan}", *messages), undo=undo)
 

@@ -1,7 +1,7 @@
 """What the packet rules have counted, by what they are for; and rules whose interface is nobody's any more."""
 
 import json
-from collections.abc import Container
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,6 +12,7 @@ from cloison.network.nft import Document
 from cloison.network.table import INET, NETDEV
 
 _OF_INTERFACES = ("dnat", "out", "rate", "in", "pass", "flows4", "flows6")
+_OF_NETWORKS = ("from", "to", "host_from", "host_to", "hairpin", "nat")
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -48,18 +49,27 @@ def counts(listed: str, of: str) -> tuple[Count, ...]:
     return tuple(found)
 
 
-def stale(listed: str, table: str, known: Container[str]) -> str:
-    """What takes away the rules of every interface that is not `known` (by its host's end); empty for none."""
+def rated(listed: str) -> tuple[str, ...]:
+    """The host's ends of the interfaces whose packets are led through a queue."""
+    chains = (each["chain"]["name"] for each in json.loads(listed)["nftables"] if "chain" in each)
+    return tuple(name.removeprefix("rate_") for name in chains if name.startswith("rate_"))
+
+
+def stale(listed: str, table: str, is_end: Callable[[str], bool], is_network: Callable[[str], bool]) -> str:
+    """What takes away the rules of everybody who is not known: interfaces are by their host's end, networks by name.
+    Empty where there is nothing."""
     into = Document(table)
     names: dict[tuple[str, str], str] = {}
     for each in json.loads(listed)["nftables"]:
         for kind in ("chain", "set", "map"):
-            if kind in each and (end := _end_of(each[kind]["name"])) and end not in known:
+            if kind in each and not _is_known(each[kind]["name"], is_end, is_network):
                 names[each[kind]["family"], each[kind]["name"]] = kind
     gone = {name for _family, name in names}
     for map_ in (each["map"] for each in json.loads(listed)["nftables"] if "map" in each):
         pairs = [[key, value] for key, value in map_.get("elem", []) if _target(value) in gone]
         into.delete_elements(map_["family"], map_["name"], pairs)
+        if map_["name"] == "forward_from":
+            into.delete_elements(INET, "bridges", [key for key, _value in pairs])
     for (family, name), kind in names.items():
         if kind == "chain":
             into.chain(family, name)
@@ -68,9 +78,13 @@ def stale(listed: str, table: str, known: Container[str]) -> str:
     return into.text()
 
 
-def _end_of(name: str) -> str:
+def _is_known(name: str, is_end: Callable[[str], bool], is_network: Callable[[str], bool]) -> bool:
+    """Also what is of nobody in particular: the chains of the installation."""
+    for prefix in _OF_NETWORKS:
+        if name.startswith(f"{prefix}_"):
+            return is_network(name.removeprefix(f"{prefix}_"))
     prefix, _, end = name.partition("_")
-    return end if prefix in _OF_INTERFACES else ""
+    return prefix not in _OF_INTERFACES or not end or is_end(end)
 
 
 def _target(verdict: Any) -> str:

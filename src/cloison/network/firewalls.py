@@ -8,6 +8,7 @@ comment that says whose they are. Nothing else of others is ever touched, only e
 import json
 import re
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -159,19 +160,28 @@ def no_exceptions(of: Network) -> tuple[tuple[str, ...], ...]:
 
 def _docker_rules(of: Network) -> list[tuple[str, tuple[str, ...], bool]]:
     found: list[tuple[str, tuple[str, ...], bool]] = []
-    for program, _family in _PROGRAMS:
-        path = process.which(program)
-        if path is None or not _may_have_docker():
-            continue
-        listed = process.run([path, "-w", "-S", _DOCKER_USER], timeout_s=30.0)
-        if listed.code:
-            continue
-        lines = listed.stdout.decode(errors="replace").splitlines()
+    for path, lines in _docker_listed():
         for end in _ENDS:
             rule = (end, of.bridge, "-m", "comment", "--comment", alias_of(of), "-j", "ACCEPT")
             is_there = any(f"{end} {of.bridge} " in line and f'"{alias_of(of)}"' in line for line in lines)
             found.append((path, rule, is_there))
     return found
+
+
+def docker_lines() -> tuple[tuple[str, str], ...]:
+    """Every rule in Docker's chain for exceptions as iptables writes it (`-A DOCKER-USER -i cloison0 ...`), with the
+    program that has said so."""
+    return tuple((path, line) for path, lines in _docker_listed() for line in lines if line.startswith("-A "))
+
+
+def _docker_listed() -> Iterator[tuple[str, list[str]]]:
+    for program, _family in _PROGRAMS:
+        path = process.which(program)
+        if path is None or not _may_have_docker():
+            continue
+        listed = process.run([path, "-w", "-S", _DOCKER_USER], timeout_s=30.0)
+        if not listed.code:
+            yield path, listed.stdout.decode(errors="replace").splitlines()
 
 
 def _may_have_docker() -> bool:

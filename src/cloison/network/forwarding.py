@@ -4,10 +4,11 @@ IPv4 looks at the switch of the interface that a packet comes in by (net.ipv4.co
 and of the interfaces by which answers come. IPv6 has had the same since Linux 6.17 (force_forwarding); before, there is
 one switch for all, and an interface that is to go on hearing router advertisements has to be told so (accept_ra=2).
 
-Who has switched what on is written down before it is done, by network, for all installations of this host together:
+Who has switched what on is written down before it is done, for all installations of this host together, by network, or
+by the interface on which instances are routed (`cloison.network.ground`):
 
-    /run/cloison-forwarding/<network namespace>/<table>.<network>      lines of: <former value> <interface> <path>
-    /run/cloison-forwarding/<network namespace>/lock                   held while one of them changes
+    /run/cloison-forwarding/<network namespace>/<table>.<network>   lines of: <former value> <value> <interface> <path>
+    /run/cloison-forwarding/<network namespace>/lock                held while one of them changes
 
 A switch that was on already is nobody's business. One that is in a file is given back with the last of its files.
 Between two interfaces that were both closed nothing is let through: opened4 and opened6 of `cloison.network.table`.
@@ -15,7 +16,7 @@ Between two interfaces that were both closed nothing is let through: opened4 and
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -26,6 +27,7 @@ from cloison.network.network import Network
 BOOK = "/run/cloison-forwarding"
 _PATIENCE_S = 30.0
 _ON, _ACCEPT_ALWAYS = "1", "2"
+Wanted = tuple[str, str, str]  # a parameter, the interface that it is of, the value that it is to have
 
 
 class Switch(msgspec.Struct, frozen=True):
@@ -74,8 +76,9 @@ def opened(namespace: int, base: str = BOOK) -> Iterator[Book]:
             yield Book(directory)
             if os.listdir(directory) == ["lock"]:
                 os.unlink(f"{directory}/lock")
-                with contextlib.suppress(OSError):
-                    os.rmdir(directory)
+                for each in (directory, base):
+                    with contextlib.suppress(OSError):
+                        os.rmdir(each)
     except BlockingIOError:
         raise Busy("another command has been changing what this host forwards for too long", hint="try again") from None
 
@@ -90,14 +93,43 @@ def holder(of: Network) -> str:
     return f"{of.table}.{of.name}"
 
 
-def needed(of: Network, uplinks: tuple[str, ...], book: dict[str, tuple[Switch, ...]]) -> tuple[Switch, ...]:
-    """What has to be on for a network, and is either off or on for the sake of others in the book."""
+def wanted(of: Network, uplinks: tuple[str, ...]) -> tuple[Wanted, ...]:
+    """What a network needs of the interfaces by which answers come."""
     if of.is_internal or not of.is_own:
         return ()
-    listed = {each.path: each for name, switches in book.items() if name != holder(of) for each in switches}
-    mine = {each.path: each for each in book.get(holder(of), ())}
+    return (*(_ipv4(uplinks) if of.ipv4 else ()), *(_ipv6(uplinks) if of.ipv6 else ()))
+
+
+def wanted_routed(parent: str, uplinks: tuple[str, ...], *, is_v6: bool) -> tuple[Wanted, ...]:
+    """What instances need that are routed on an interface of the host: also that it answers for them there, which the
+    kernel does in IPv4 (arp_process) and IPv6 (ndisc_recv_ns) only on an interface that forwards."""
+    devices = tuple(dict.fromkeys((*((parent,) if parent else ()), *uplinks)))
+    if not is_v6:
+        return tuple(_ipv4(devices))
+    found = list(_ipv6(devices))
+    if parent:
+        if has_force_forwarding() and inventory.setting(_parameter("ipv6", "all", "forwarding")) != _ON:
+            found.append((_parameter("ipv6", parent, "accept_ra"), parent, _ACCEPT_ALWAYS))
+            found.append((_parameter("ipv6", parent, "forwarding"), parent, _ON))
+        found.append((_parameter("ipv6", parent, "proxy_ndp"), parent, _ON))
+    return tuple(found)
+
+
+def is_on(these: Iterable[Wanted]) -> bool:
+    """Whether all of it forwards; what this kernel does not have is not asked for, nor whom an interface hears, which
+    depends on who has switched forwarding on."""
+    return not any(_is_off(inventory.setting(path), value) for path, _, value in these if value != _ACCEPT_ALWAYS)
+
+
+def needed(who: str, these: Iterable[Wanted], book: dict[str, tuple[Switch, ...]]) -> tuple[Switch, ...]:
+    """What of `these` is off, or on for the sake of somebody in the book; `who` is the holder that wants it."""
+    listed = {each.path: each for name, switches in book.items() if name != who for each in switches}
+    mine = {each.path: each for each in book.get(who, ())}
+    is_router = _is_router("ipv6", {*mine, *listed})
     found = []
-    for path, device, value in _wanted(of, uplinks, {*mine, *listed}):
+    for path, device, value in these:
+        if is_router and value == _ACCEPT_ALWAYS:
+            continue
         now = inventory.setting(path)
         if path in mine or path in listed:
             found.append(mine.get(path) or listed[path])
@@ -106,10 +138,10 @@ def needed(of: Network, uplinks: tuple[str, ...], book: dict[str, tuple[Switch, 
     return tuple(found)
 
 
-def given_back(of: Network, book: dict[str, tuple[Switch, ...]]) -> tuple[Switch, ...]:
-    """What nobody needs when this network is gone, last one first. What somebody else has set meanwhile stays."""
-    others = {each.path for name, switches in book.items() if name != holder(of) for each in switches}
-    mine = [each for each in book.get(holder(of), ()) if each.path not in others]
+def given_back(who: str, book: dict[str, tuple[Switch, ...]]) -> tuple[Switch, ...]:
+    """What nobody needs when this holder is gone, last one first. What somebody else has set meanwhile stays."""
+    others = {each.path for name, switches in book.items() if name != who for each in switches}
+    mine = [each for each in book.get(who, ()) if each.path not in others]
     ours = {each.path for switches in book.values() for each in switches}
     is_router = {family: _is_router(family, ours) for family in ("ipv4", "ipv6")}
     return tuple(
@@ -119,26 +151,33 @@ def given_back(of: Network, book: dict[str, tuple[Switch, ...]]) -> tuple[Switch
     )
 
 
-def closed_before(switches: tuple[Switch, ...], family: str) -> tuple[str, ...]:
+def closed_before(switches: Iterable[Switch], family: str) -> tuple[str, ...]:
     """The interfaces that forward only because cloison has switched it on; `family` is ipv4 or ipv6."""
-    own = [each for each in switches if each.path.startswith(f"/proc/sys/net/{family}/") and each.value == _ON]
+    own = [each for each in switches if each.path.startswith(f"/proc/sys/net/{family}/") and _opens(each)]
     return tuple(dict.fromkeys(each.device for each in own if each.device != "all"))
 
 
-def _wanted(of: Network, uplinks: tuple[str, ...], ours: set[str]) -> Iterator[tuple[str, str, str]]:
-    if of.ipv4:
-        for device in uplinks:
-            yield _parameter("ipv4", device, "forwarding"), device, _ON
-    if not of.ipv6:
-        return
+def of_table(book: dict[str, tuple[Switch, ...]], table: str) -> tuple[Switch, ...]:
+    """The switches of all holders of one installation."""
+    return tuple(each for name, switches in book.items() if name.startswith(f"{table}.") for each in switches)
+
+
+def _opens(switch: Switch) -> bool:
+    return switch.value == _ON and switch.path.rsplit("/", 1)[-1] in ("forwarding", "force_forwarding")
+
+
+def _ipv4(devices: tuple[str, ...]) -> Iterator[Wanted]:
+    for device in devices:
+        yield _parameter("ipv4", device, "forwarding"), device, _ON
+
+
+def _ipv6(devices: tuple[str, ...]) -> Iterator[Wanted]:
     if has_force_forwarding():
         if inventory.setting(_parameter("ipv6", "all", "forwarding")) != _ON:
-            for device in uplinks:
+            for device in devices:
                 yield _parameter("ipv6", device, "force_forwarding"), device, _ON
         return
-    if _is_router("ipv6", ours):
-        return
-    for device in uplinks:
+    for device in devices:
         yield _parameter("ipv6", device, "accept_ra"), device, _ACCEPT_ALWAYS
     yield _parameter("ipv6", "all", "forwarding"), "all", _ON
 

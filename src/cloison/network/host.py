@@ -1,13 +1,20 @@
 """What this host has: interfaces, routes, listening sockets. Each question is asked when it is put, and cheap."""
 
+import contextlib
+import re
+import socket
+
 import msgspec
 
+from cloison.base import inet
 from cloison.kernel import inventory, rtnetlink, sockets
 from cloison.kernel.netlink import routes
 from cloison.kernel.netlink.values import Interface
 from cloison.network.network import overlap
 
 ANYWHERE = ("0.0.0.0", "::")
+_ANYWHERE6 = "2000::1"  # in the range of the world's addresses, and of nobody
+_OF_INSTANCES = re.compile("v[0-9a-f]{8}n[0-9]+")  # the host's ends, see `cloison.engine.interfaces`
 
 
 class Host(msgspec.Struct, frozen=True):
@@ -33,8 +40,12 @@ class Host(msgspec.Struct, frozen=True):
         return tuple(dict.fromkeys(name for each in ways if (name := self.name_of(each.device))))
 
     def uplinks(self, without: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """The interfaces out of which there is a route, but for those named."""
-        names = dict.fromkeys(self.name_of(each.device) for each in self.routes if each.kind == routes.RTN_UNICAST)
+        """The interfaces out of which there is a route, but for those named. Every interface has one to itself in IPv6
+        (fe80::/64): that leads nowhere."""
+        ways = (
+            each for each in self.routes if each.kind == routes.RTN_UNICAST and not inet.is_within(each.to, "fe80::/10")
+        )
+        names = dict.fromkeys(self.name_of(each.device) for each in ways)
         return tuple(name for name in names if name and name != "lo" and name not in without)
 
     def taken(self) -> tuple[tuple[str, str], ...]:
@@ -57,6 +68,18 @@ def look() -> Host:
 
 
 _TABLE_LOCAL = 255
+
+
+def ways_out(*families: int) -> tuple[str, ...]:
+    """The interfaces that a packet to the outside may leave by, for 4 and 6. Asked for at every start: what the kernel
+    has to tell grows with neither instances nor, in IPv6, routes, where only the way to anywhere is looked at."""
+    found = dict.fromkeys(inventory.ipv4_devices() if 4 in families else ())
+    if 6 in families:
+        with rtnetlink.connect() as connection:
+            index = connection.way_to(_ANYWHERE6)
+        with contextlib.suppress(OSError):
+            found[socket.if_indextoname(index)] = None
+    return tuple(name for name in found if name != "lo" and not _OF_INSTANCES.fullmatch(name))
 
 
 def interface(name: str) -> Interface | None:

@@ -21,7 +21,6 @@ from cloison.base.errors import Busy, Conflict, NotFound, Unsupported
 from cloison.kernel import inventory, locks, nftables, process, rtnetlink
 from cloison.network import bridge, dnsmasq, firewalls, forwarding, host, table
 from cloison.network.network import Network, alias_of
-from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.plan import Plan
 
@@ -47,7 +46,7 @@ def ensure(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, ...
 
     `run` carries a plan of host steps out. Raises Unsupported where a program is missing, Conflict where a foreign
     interface has the bridge's name, NotFound where the parent is missing, and what `run` raises."""
-    index = _index(of) if is_up(of) else 0
+    index = index_if_up(of)
     if index:
         return index
     with _lock(of, "bring it up"):
@@ -65,6 +64,11 @@ def follow(of: Network, run: Runner) -> None:
         with _lock(of, "change its rules"):
             if is_up(of, whatever_rules=True) and not is_up(of):
                 _exchange_rules(of, run)
+
+
+def index_if_up(of: Network) -> int:
+    """The index of the interface that instances are attached to; 0 where the network is not up."""
+    return _index(of) if is_up(of) else 0
 
 
 def expect_programs(of: Network) -> None:
@@ -92,18 +96,24 @@ def is_up(of: Network, *, whatever_rules: bool = False) -> bool:
         return False
     if of.is_own:
         handles = nftables.table_handle(table.INET, of.table), firewalls.docker_chain()
-        if handles != (marker.handle, marker.docker):
+        if handles != (marker.handle, marker.docker) or nftables.table_handle(table.NETDEV, of.table) is None:
+            return False
+        if not forwarding.is_on(forwarding.wanted(of, _ways_out(of))):
             return False
     return not of.is_served or is_serving(of)
 
 
-def ensure_rules(name: str, run: Runner) -> None:
-    """Have the installation's tables, for interfaces with packet rules that are on no network of cloison's."""
-    if any(nftables.table_handle(family, name) is None for family in (table.INET, table.NETDEV)):
-        build = Builder("make the tables of packet rules")
-        build.chapter("packet rules")
-        build.host(bridge.nft(process.needed(NFT[0], package=NFT[1]), table.installation(name)))
-        run(build.plan())
+def was_up(of: Network) -> bool:
+    """Whether something of it may be on this host: it has been brought up, and not been taken down since."""
+    return os.path.exists(f"{of.run}/network")
+
+
+def _ways_out(of: Network) -> tuple[str, ...]:
+    """The interfaces that a packet to the outside may leave by now, asked for at every start: quick, and not all."""
+    if of.is_internal:
+        return ()
+    families = [family for own, family in ((of.ipv4, 4), (of.ipv6, 6)) if own]
+    return tuple(name for name in host.ways_out(*families) if name != of.bridge)
 
 
 def is_serving(of: Network) -> bool:
@@ -121,7 +131,7 @@ def down(of: Network, run: Runner, *, is_last: bool) -> None:
         is_ours = link is not None and link.alias == alias_of(of)
         seen = bridge.Seen(
             index=link.index if link and is_ours else 0,
-            switches=forwarding.given_back(of, entries),
+            switches=forwarding.given_back(forwarding.holder(of), entries),
             nft=process.which(NFT[0]) or "",
             foreign=firewalls.no_exceptions(of) if of.is_own else (),
         )
@@ -184,7 +194,10 @@ def _seen(of: Network, facts: host.Host, entries: dict[str, tuple[forwarding.Swi
         addresses=own,
         has_ipv6=host.has_ipv6(),
         has_force_forwarding=forwarding.has_force_forwarding(),
-        switches=forwarding.needed(of, facts.uplinks(without=(of.bridge,)), entries),
+        switches=forwarding.needed(
+            forwarding.holder(of), forwarding.wanted(of, facts.uplinks(without=(of.bridge,))), entries
+        ),
+        opened=forwarding.of_table(entries, of.table),
         nft=process.needed(NFT[0], package=NFT[1]),
         dnsmasq=process.needed(DNSMASQ[0], package=DNSMASQ[1]) if of.is_served else "",
         user=_user(),

@@ -124,7 +124,6 @@ def test_a_port_of_a_routed_nic(nicked: Nicked, outside: World) -> None:
         assert netlab.asks(outside, netlab.HOST4, 8080) == netlab.OUTSIDE4
 
 
-@pytest.mark.xfail(strict=True, reason="without a network nobody takes the tables away")
 def test_rules_of_a_nic_on_no_network_go_with_the_last_of_them(nicked: Nicked) -> None:
     before = netlab.rules()
     web = nicked("web", "nics.eth0.type=p2p", "nics.eth0.addresses=10.66.0.2/30", "ports.8080/tcp=80")

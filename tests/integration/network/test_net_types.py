@@ -83,7 +83,6 @@ def test_routed_is_reached_through_the_host_alone(nicked: Nicked, outside: World
     assert not [each for each in seen if each[6:12] == bytes.fromhex(mac.replace(":", ""))]
 
 
-@pytest.mark.xfail(strict=True, reason="on an interface of the host nothing switches forwarding on for what is routed")
 def test_routed_switches_on_what_it_needs(nicked: Nicked, outside: World) -> None:
     config = ("nics.eth0.type=routed", f"nics.eth0.parent={netlab.UPLINK}", "nics.eth0.addresses=203.0.113.50/32")
     with netlab.serving(nicked("web", *config)):

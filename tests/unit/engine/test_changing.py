@@ -32,6 +32,9 @@ class FakeEngine:
         self.driver = HostDriver()
         self.pools = Pools(cast(Engine, self))
 
+    def leave_ground(self, before: object, after: object) -> None:
+        """No nic has anything of this host."""
+
     def add(self, *settings: str) -> Instance:
         record = worlds.record(*settings)
         with self.store.transaction() as changes:

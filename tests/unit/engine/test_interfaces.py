@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from cloison.base.errors import Busy, CloisonError, Exists, Invalid, NotFound
-from cloison.engine import claims, interfaces, records
+from cloison.engine import claims, grounds, interfaces, records
 from cloison.engine.layout import Layout
 from cloison.engine.records import Record
 from cloison.engine.store import Store
 from cloison.engine.wiring import Networks
 from cloison.kernel.netlink.routes import Route as HostRoute
 from cloison.kernel.netlink.values import Interface as Link
-from cloison.network import host, upkeep
+from cloison.network import ground, host, upkeep
 from cloison.network.host import Host
 from cloison.spec.config import Config, assign_all
 from cloison.spec.driver import Observed, State
@@ -45,6 +45,9 @@ class Engine:
     def network_changed(self, before: object, after: object) -> None:
         """Nor does anything run."""
 
+    def is_ruled(self, *, without: str) -> bool:
+        return grounds.is_ruled(self, without=without)  # type: ignore[arg-type]
+
     def create(self, name: str, *settings: str, number: int = 0) -> Record:
         config = assign_all(Config(), settings)
         interfaces.accept(self, config, before=Config())  # type: ignore[arg-type]
@@ -66,8 +69,11 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setattr(host, "has_ipv6", lambda: True)
     monkeypatch.setattr(host, "listening", lambda _tcp, first, *_: (80, "nginx (process 7)") if first == 80 else None)
     monkeypatch.setattr(upkeep, "ensure", lambda *_: 77)
-    monkeypatch.setattr(upkeep, "ensure_rules", lambda *_: None)
     monkeypatch.setattr(upkeep, "expect_programs", lambda _of: None)
+    monkeypatch.setattr(upkeep, "index_if_up", lambda _of: 0)
+    monkeypatch.setattr(ground, "has_tables", lambda _name: True)
+    for name in ("ensure", "ensure_rules", "release", "remove_rules"):
+        monkeypatch.setattr(ground, name, lambda *_, **__: ())
     monkeypatch.setattr(upkeep, "is_up", lambda _of: False)
     monkeypatch.setattr(upkeep, "down", lambda *_, **__: None)
     engine = Engine(tmp_path)

@@ -4,7 +4,7 @@ import pytest
 
 from cloison.kernel import inventory
 from cloison.network import forwarding
-from cloison.network.forwarding import Switch, given_back, holder, needed
+from cloison.network.forwarding import Switch, given_back, holder, needed, wanted
 from cloison.network.network import Network
 
 Book = dict[str, tuple[Switch, ...]]
@@ -23,12 +23,12 @@ class Host:
         self.book: Book = {}
 
     def up(self, of: Network) -> None:
-        switches = needed(of, ("up",), self.book)
+        switches = needed(holder(of), wanted(of, ("up",)), self.book)
         self.settings.update({each.path: each.value for each in switches})
         self.book[holder(of)] = switches
 
     def down(self, of: Network) -> None:
-        for each in given_back(of, self.book):
+        for each in given_back(holder(of), self.book):
             self.settings[each.path] = each.former
         del self.book[holder(of)]
 

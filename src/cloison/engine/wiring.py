@@ -32,6 +32,7 @@ from cloison.spec.rules import Rule, is_address
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
+    from cloison.plan.plan import Plan
     from cloison.spec.finding import Finding
 
 _TRIES = 20
@@ -248,6 +249,10 @@ class Networks:
         if not is_alone:
             self._engine.restore_networks()
         return index
+
+    def plan(self, name: str) -> "Plan":
+        """The plan that would bring a network up now, for people to read. Raises NotFound, Unsupported."""
+        return upkeep.plan(self.value(self.get(name)), self._engine.driver.places())
 
     def _down(self, record: NetworkRecord) -> None:
         upkeep.down(self.value(record), self._engine.driver.carry_out, is_last=self._is_last(record.name))

@@ -83,6 +83,15 @@ def opened(namespace: int, base: str = BOOK) -> Iterator[Book]:
         raise Busy("another command has been changing what this host forwards for too long", hint="try again") from None
 
 
+def look(namespace: int, base: str = BOOK) -> dict[str, tuple[Switch, ...]]:
+    """The switches by holder, without waiting for whoever is changing them."""
+    directory = f"{base}/{namespace}"
+    try:
+        return Book(directory).read()
+    except FileNotFoundError:
+        return {}
+
+
 def has_force_forwarding() -> bool:
     """Whether one interface alone can forward IPv6: since Linux 6.17."""
     return inventory.setting(_parameter("ipv6", "lo", "force_forwarding")) is not None

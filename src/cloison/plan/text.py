@@ -4,10 +4,13 @@
 `explain` is what `cloison explain` shows. Pure.
 """
 
+from collections.abc import Iterator
+
 from cloison.plan.codec import RECORD_FINAL, RECORD_OPTIONAL, decode
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import NO_SLOT, Step, Where, fields_of
+from cloison.plan.steps import NO_SLOT, Run, Step, Where, fields_of
 
+_OF_NFT = ("--json", "-f", "-")  # how packet rules are told: see cloison.plan.network
 _WHERE = {Where.HOST: "host  ", Where.INSIDE: "inside"}
 
 
@@ -64,17 +67,29 @@ def explain(plan: Plan) -> str:
         if action.why and action.why != chapter:
             chapter = action.why
             lines += ["", f"  {chapter}"]
-        lines.append(_explained(index, action))
+        lines += _explained(index, action)
     undo = list(plan.undo())
     if undo:
         lines += ["", "  afterwards, whatever happens, in this order"]
-        lines += [f"    {call(step)}" for step, _final in undo]
+        lines += [line for step, _final in undo for line in _told(step, "    ")]
     return "\n".join(lines) + "\n"
 
 
-def _explained(index: int, action: Action) -> str:
+def _explained(index: int, action: Action) -> list[str]:
     note = "  (a failure is only a warning)" if action.optional else ""
-    return f"{index:5}  {_WHERE[action.where]}  {call(action.step)}   [{action.step.source}]{note}"
+    head, *rules = _told(action.step, f"{index:5}  {_WHERE[action.where]}  ")
+    return [f"{head}   [{action.step.source}]{note}", *rules]
+
+
+def _told(step: Step, indent: str) -> Iterator[str]:
+    """A step in a line; packet rules in one more each, in the language of nft(8) instead of JSON."""
+    if not isinstance(step, Run) or step.argv[1:] != _OF_NFT:
+        yield indent + call(step)
+        return
+    from cloison.plan.nft_text import commands
+
+    yield f"{indent}run argv=[{', '.join(map(_quoted, step.argv))}], in one transaction"
+    yield from (f"{' ' * len(indent)}  {command}" for command in commands(step.input))
 
 
 def explain_values(plan: Plan) -> dict[str, object]:

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from cloison import Engine, Instance
+from cloison.engine import explaining
 from tests.integration.network import netlab
-from tests.integration.network.conftest import Nicked
+from tests.integration.network.conftest import INIT, Nicked
 from tests.integration.network.netlab import HERE, World
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
@@ -313,3 +314,34 @@ def test_the_other_direction_is_not_limited_and_a_limit_changes_live(nicked: Nic
     assert 60 * MBIT < netlab.rate_bps(HERE, web, netlab.address(web), "tcp", span_ms=1000) < 95 * MBIT
     web.set("nics.eth0.limits.ingress=")
     assert netlab.rate_bps(HERE, web, netlab.address(web), "tcp", span_ms=600) > 100 * MBIT
+
+
+# --- explained -------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_shows_every_rule_before_it_is_there(nicked: Nicked, engine: Engine) -> None:
+    """In the words in which nft lists them afterwards, those of the network and those of the nic."""
+    engine.networks.create("lan", ["ipv4=10.55.0.1/24", "ipv6=none", "rules=deny out tcp 25"])
+    made = engine.create(
+        "busybox",
+        "web",
+        config=(
+            *INIT,
+            "nics.eth0.network=lan",
+            "nics.eth0.rules=deny in tcp 81",
+            "nics.eth0.limits.egress=1Mbit",
+            "nics.eth0.security.mac_filter=true",
+            "ports.8080/tcp=80",
+        ),
+    )
+    (network,) = explaining.networks(engine, made)
+    shown = explaining.text(network) + explaining.text(made.explain())
+    assert "nftables" not in shown  # no JSON
+    assert "clo-" not in netlab.rule_texts()  # nor is anything done
+    made.start()
+    said = [
+        line.rpartition(' comment "')[2].rstrip('"') for line in netlab.rule_texts().splitlines() if "comment" in line
+    ]
+    assert {"deny out tcp 25", "deny in tcp 81", "limits.egress", "security.mac_filter", "8080/tcp=80"} <= set(said)
+    for comment in said:
+        assert f'comment "{comment}"' in shown

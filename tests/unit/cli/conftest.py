@@ -18,6 +18,7 @@ from cloison.engine.results import (
     RuleInfo,
     Stats,
 )
+from cloison.plan.plan import Plan
 from cloison.spec.config import Config, assign_all
 from cloison.spec.driver import State, Usage
 
@@ -167,6 +168,9 @@ class FakeNetworks:
     def delete(self, name: str) -> None:
         self._expect(name)
         self._engine.calls.append(("networks.delete", name))
+
+    def plan(self, name: str) -> Plan:
+        return Plan(f"bring the network {name} up", ())
 
     def __getattr__(self, method: str) -> Callable[..., None]:
         return lambda *args: self._engine.calls.append((f"networks.{method}", *args))

@@ -241,3 +241,4 @@ def test_explain_tells_a_start_from_an_exec(
     said = cloison(line)
     assert engine.calls == ([call] if call else [])
     assert bool(said.code) is (call is None)
+    assert ("bring the network cloison0 up" in said.out) is (line == "explain web")

@@ -36,7 +36,7 @@ BRIDGED = Interface(
     egress_bps=1_000_000_000,
     files=(("/run/cloison/networks/cloison0/hosts/c0ffee000001-0", "10.0.3.2 web.cloison\n"),),
     nft='{"nftables": []}',
-    nft_undo='{"nftables": [{}]}',
+    nft_undo='{"nftables": [{"flush": {"table": {"family": "netdev", "name": "cloison"}}}]}',
 )
 ROUTED = Interface(
     0,

@@ -19,8 +19,9 @@ from cloison.cli.verb import Verb, as_json, pass_invocation
 def command(invocation: Invocation, words: tuple[str, ...], *, as_json: bool) -> None:
     """Show every step of a start, or of an exec, in its order.
 
-    Nothing is touched. Each step is one operation of the kernel, with the page that documents it. At the end
-    stand the steps that take everything back, whatever happens.
+    Nothing is touched. Each step is one operation of the kernel, with the page that documents it. In front are the
+    plans of the networks that the instance is on, which stay up; at the end the steps that take everything back,
+    whatever happens.
     """
     import msgspec
 
@@ -29,10 +30,12 @@ def command(invocation: Invocation, words: tuple[str, ...], *, as_json: bool) ->
     name, argv, as_json = _understood(words, as_json=as_json)
     instance = invocation.get(name)
     plan = instance.explain_exec(argv) if argv else instance.explain()
+    networks = () if argv else explaining.networks(invocation.engine, instance)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(explaining.values(plan))))
+        found = explaining.values(plan) | {"networks": [explaining.values(each) for each in networks]}
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
     else:
-        click.echo(explaining.text(plan), nl=False)
+        click.echo("\n".join(explaining.text(each) for each in (*networks, plan)), nl=False)
 
 
 def _understood(words: tuple[str, ...], *, as_json: bool) -> tuple[str, tuple[str, ...], bool]:

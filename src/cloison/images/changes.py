@@ -16,6 +16,7 @@ from cloison.images.layout import Descriptor, Index, Layer, Manifest, Record, he
 
 _NAME = re.compile(r"[a-z0-9]+([._+:@/-]{1,2}[a-z0-9]+)*")
 AWAY = ".away"  # ends the name of a layer that is about to be deleted
+BESIDE = (".skeleton", ".kept")  # end the names of what is kept beside a layer: see `skeleton`
 
 
 def check_name(name: str) -> None:
@@ -28,27 +29,39 @@ def check_name(name: str) -> None:
         )
 
 
-def add(root: str, index: Index, rootfs: str, layer: Layer, facts: Facts) -> tuple[Image, tuple[Descriptor, ...]]:
-    """Take `rootfs` over as a layer, and write its config and manifest; the image, and the index's lines with it."""
+def add(
+    root: str, index: Index, config: bytes, facts: Facts, layers: tuple[Layer, ...]
+) -> tuple[Image, tuple[Descriptor, ...]]:
+    """Write config and manifest over layers that are there; the image, and the index's lines with it."""
     blobs_dir = f"{root}/blobs/sha256"
     with full_disk_named(root, what="images"):
-        _take(rootfs, f"{root}/layers/{hex_of(layer.diff_id)}")
-        config = msgspec.json.encode(layout.config_of(facts, (layer,)))
         config_digest = blobs.put(blobs_dir, config)
-        manifest = msgspec.json.encode(layout.manifest_of(config_digest, len(config), (layer,)))
+        manifest = msgspec.json.encode(layout.manifest_of(config_digest, len(config), layers))
         digest = blobs.put(blobs_dir, manifest)
     known = {name: getattr(facts, name) for name in Facts.__struct_fields__}
-    record = Record(**known, created=_now(), layers=(layer,))
-    line = layout.entry(digest, len(manifest), record)
+    record = Record(**known, created=_now(), config=config_digest, layers=layers)
+    line = layout.entry(digest, len(manifest), _with_earlier_names(record, digest, index))
     others = (_without(other, facts.names) for other in index.manifests if other.digest != digest)
     return layout.image_of(line, f"{root}/layers"), (*others, line)
 
 
-def _take(rootfs: str, place: str) -> None:
-    """Rename `rootfs` to `place`; where that is there already, it is the same layer and stays."""
-    if not os.path.isdir(place):
-        os.rename(rootfs, place)
-        settle_names(os.path.dirname(place))
+def _with_earlier_names(record: Record, digest: str, index: Index) -> Record:
+    """The record, with the names that the same image has already."""
+    names = [name for line in index.manifests if line.digest == digest for name in layout.record_of(line).names]
+    return msgspec.structs.replace(record, names=tuple(dict.fromkeys((*record.names, *names))))
+
+
+def take_layer(root: str, place: str, layer: Layer) -> None:
+    """Rename a layer, and what is kept beside it, into the store; where it is there already, that stays.
+
+    The directory comes last: where it is, the rest is."""
+    target = f"{root}/layers/{hex_of(layer.diff_id)}"
+    if os.path.isdir(target):
+        return
+    for ending in (*BESIDE, ""):
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(f"{place}{ending}", f"{target}{ending}")
+    settle_names(os.path.dirname(target))
 
 
 def _now() -> str:
@@ -68,14 +81,20 @@ def renamed(line: Descriptor, names: tuple[str, ...]) -> Descriptor:
     return layout.entry(line.digest, line.size, msgspec.structs.replace(layout.record_of(line), names=names))
 
 
-def put_away(root: str, index: Index) -> tuple[str, ...]:
+def put_away(root: str, index: Index, in_use: frozenset[str]) -> tuple[str, ...]:
     """Take out of the store the layers and documents that no image of `index` mentions; their former paths below it.
 
-    Documents are deleted; layers only renamed into `tmp`, as deleting their files takes long."""
+    Layers whose names are `in_use` stay: an image is being made of them. Documents are deleted; layers only renamed
+    into `tmp`, as deleting their files takes long."""
     documents, layers = _mentioned(root, index)
     removed = []
-    for name in sorted(set(os.listdir(f"{root}/layers")) - layers):
-        os.rename(f"{root}/layers/{name}", f"{root}/tmp/{os.urandom(8).hex()}{AWAY}")
+    for name in sorted(os.listdir(f"{root}/layers")):
+        if name.partition(".")[0] in layers | in_use:
+            continue
+        if name.endswith(".skeleton"):
+            os.unlink(f"{root}/layers/{name}")
+        else:
+            os.rename(f"{root}/layers/{name}", f"{root}/tmp/{os.urandom(8).hex()}{AWAY}")
         removed.append(f"layers/{name}")
     for name in sorted(set(os.listdir(f"{root}/blobs/sha256")) - documents):
         os.unlink(f"{root}/blobs/sha256/{name}")

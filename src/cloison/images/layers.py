@@ -1,7 +1,8 @@
 """Layers: directories whose name is the digest of the tar stream that they unpack from (the OCI's "diff id").
 
-The stream is never stored. It is made by Debian's tar in one canonical form (names sorted, owners as numbers,
-extended attributes included, no access and change times), so that the same files give the same bytes again.
+The stream is never stored. Of a layer that is made here it is made by Debian's tar in one canonical form (names sorted,
+owners as numbers, extended attributes included, no access and change times), so that the same files give the same bytes
+again; a layer that came from elsewhere keeps what else its stream held (see `skeleton`).
 
 Source: image-spec v1.1, layer.md and config.md, "Layer DiffID".
 """
@@ -42,6 +43,16 @@ def pack(directory: str) -> Iterator[bytes]:
             complaints.seek(0)
             said = complaints.read().decode(errors="replace").strip()
             raise Host(f"cannot read the files of a layer in {directory}: {said}", path=directory)
+
+
+def stream(directory: str) -> Iterator[bytes]:
+    """The tar stream of a layer of the store: as it came, or in the canonical form where it was made here."""
+    skeleton = f"{directory}.skeleton"
+    if not os.path.exists(skeleton):
+        return pack(directory)
+    from cloison.images.skeleton import assemble
+
+    return assemble(skeleton, directory, f"{directory}.kept")
 
 
 def measure(directory: str, progress: Callable[[int], None]) -> Layer:

@@ -5,7 +5,8 @@
     blobs/sha256/<config>      Config: command, environment, architecture, `diff_ids`
 
 Index, manifest and config are all that `docker`, `skopeo` and the like expect, with one exception: a layer's
-blob is not kept. Its files are, unpacked, and `layers.pack` makes the same bytes of them again.
+blob is not kept. Its files are, unpacked, and `layers.stream` makes the same bytes of them again. The config of an
+image that came from elsewhere is kept as it came, byte for byte: its digest is what Docker knows the image by.
 The record repeats what the config says, so that finding an image is one small file to read.
 
 Pure. Source: image-spec v1.1: image-layout.md, image-index.md, manifest.md, config.md, annotations.md.
@@ -84,10 +85,11 @@ class Layer(msgspec.Struct, frozen=True):
     size_bytes: int
 
 
-class Record(Facts, frozen=True):
+class Record(Facts, frozen=True, kw_only=True, omit_defaults=True):
     """What the index remembers of an image."""
 
     created: str
+    config: str = ""  # the digest of its config document; images of before have it in their manifest alone
     layers: tuple[Layer, ...]  # the lowest first
 
 
@@ -140,7 +142,9 @@ def image_of(line: Descriptor, layers_dir: str) -> Image:
     return Image(
         **{name: getattr(record, name) for name in Facts.__struct_fields__},
         digest=line.digest,
+        id=record.config,
         created=record.created,
         size_bytes=sum(layer.size_bytes for layer in record.layers),
-        layers=tuple(f"{layers_dir}/{hex_of(layer.diff_id)}" for layer in reversed(record.layers)),
+        # A layer that an image has twice counts where it is higher: that covers all of what it is lower.
+        layers=tuple(dict.fromkeys(f"{layers_dir}/{hex_of(layer.diff_id)}" for layer in reversed(record.layers))),
     )

@@ -3,6 +3,8 @@
     oci-layout, index.json    what there is: see `layout`
     blobs/sha256/<hex>        manifests and configs
     layers/<hex>/             unpacked layers by diff id, ids as the image has them
+    layers/<hex>.skeleton     how the stream looked from which it was unpacked, .kept/ what replaced files held: see
+                              `skeleton`; a layer without was made here, and has the form of `layers.pack`
     tmp/<random>/             work in progress: see `workspace`
     builds/<key>.lock         see `building`
     lock                      held while the index, blobs or layers change, never while something is built
@@ -17,14 +19,19 @@ Reading takes no lock: the index is replaced as a whole.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cloison.base.errors import Exists, Host, Invalid, NotFound
 from cloison.images.image import Facts, Image
-from cloison.images.layout import EMPTY_INDEX, Descriptor, Index, Layer, image_of
+from cloison.images.layout import EMPTY_INDEX, Descriptor, Index, Layer, hex_of, image_of, record_of
 from cloison.kernel.locks import exclusive
+
+if TYPE_CHECKING:
+    from cloison.images.incoming import Incoming
+    from cloison.images.limits import Limits
 
 _SHORTEST_PREFIX = 6
 _HEX_DIGITS = frozenset("0123456789abcdef")
@@ -76,15 +83,73 @@ class ImageStore:
         """Make an image of the directory `rootfs`, on the same filesystem, which is taken over; `layer` is its measure.
 
         The names move to it from the images that had them. Raises Invalid for a name that cannot be, NoSpace."""
+        from cloison.images import changes, layout
+
+        config = msgspec.json.encode(layout.config_of(facts, (layer,)))
+        return self._add(config, facts, (layer,), lambda: changes.take_layer(self.root, rootfs, layer))
+
+    def incoming(self, limits: "Limits | None" = None) -> "contextlib.AbstractContextManager[Incoming]":
+        """Work on an image that comes from elsewhere, with several layers and a config of its own: see `incoming`."""
+        from cloison.images.incoming import incoming
+        from cloison.images.limits import DEFAULT
+
+        return incoming(self, limits or DEFAULT)
+
+    def take(self, work: "Incoming", config: bytes, facts: Facts, layers: tuple[Layer, ...]) -> Image:
+        """Take over the layers of `work`, and make an image of them. `Incoming.finish` calls it."""
+        from cloison.images import changes
+        from cloison.images.layers import settle
+
+        settle(work.path)
+
+        def move() -> None:
+            for layer in layers:
+                changes.take_layer(self.root, f"{work.path}/layers/{hex_of(layer.diff_id)}", layer)
+
+        return self._add(config, facts, layers, move)
+
+    def _add(self, config: bytes, facts: Facts, layers: tuple[Layer, ...], move: Callable[[], None]) -> Image:
         from cloison.images import changes
 
         for name in facts.names:
             changes.check_name(name)
         self.prepare()
         with self._changing():
-            image, lines = changes.add(self.root, self._index(), rootfs, layer, facts)
+            index = self._index()
+            move()
+            image, lines = changes.add(self.root, index, config, facts, layers)
             self._replace_index(lines)
         return image
+
+    def has_layer(self, diff_id: str) -> bool:
+        """Whether an image has this layer. Who relies on it asks `Incoming.has_layer`, which also keeps it."""
+        return self.layer_of(diff_id) is not None
+
+    def layer_of(self, diff_id: str) -> Layer | None:
+        """What is known of a layer by its diff id ("sha256:…"); None for one that no image has."""
+        for line in self._index().manifests:
+            for layer in record_of(line).layers:
+                if layer.diff_id == diff_id and os.path.isdir(f"{self.layers_dir}/{hex_of(diff_id)}"):
+                    return layer
+        return None
+
+    def layers_of(self, image: Image) -> tuple[Layer, ...]:
+        """The digests and lengths of an image's layers, the lowest first."""
+        return next((record_of(line).layers for line in self._index().manifests if line.digest == image.digest), ())
+
+    def stream(self, diff_id: str) -> Iterator[bytes]:
+        """The uncompressed tar stream of a layer, byte for byte as it came. Raises Host where the layer is damaged."""
+        from cloison.images.layers import stream
+
+        return stream(f"{self.layers_dir}/{hex_of(diff_id)}")
+
+    def config_of(self, image: Image) -> bytes:
+        """The image's config document, as it came. Raises NotFound, Host where it is damaged."""
+        from cloison.images import blobs
+        from cloison.images.layout import Manifest
+
+        manifest = msgspec.json.decode(blobs.get(self.blobs_dir, image.digest), type=Manifest)
+        return blobs.get(self.blobs_dir, manifest.config.digest)
 
     def tag(self, name: str, new_name: str) -> Image:
         """Give the image `name` one more name. Raises NotFound, Invalid, Exists where another image has that name."""
@@ -122,10 +187,10 @@ class ImageStore:
         if not os.path.isdir(self.tmp_dir):
             return ()
         from cloison.images import changes
-        from cloison.images.workspace import remove_tree, rubbish
+        from cloison.images.workspace import remove_tree, rubbish, uses
 
         with self._changing(), self._damage_named():
-            removed = changes.put_away(self.root, self._index())
+            removed = changes.put_away(self.root, self._index(), uses(self.tmp_dir))
             left = rubbish(self.tmp_dir)
         for path in left:
             remove_tree(path)

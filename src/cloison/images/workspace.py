@@ -3,6 +3,7 @@
     tmp/<random>/lock      an flock held by who works there, and by the programs that work for it
     tmp/<random>/rootfs/   the root filesystem in the making
     tmp/<random>/log       what the building programs said
+    tmp/<random>/uses/     names of layers of the store that are to stay, as long as the lock is held
 
 What is not locked is rubbish: its owner was killed. A directory is made and locked under the store's lock, and
 rubbish is looked for under the same, so that nobody takes a directory for rubbish before its owner has locked it.
@@ -59,6 +60,16 @@ def rubbish(tmp_dir: str) -> tuple[str, ...]:
     with contextlib.suppress(FileNotFoundError):
         return tuple(entry.path for entry in sorted(os.scandir(tmp_dir), key=lambda e: e.name) if _is_left(entry.path))
     return ()
+
+
+def uses(tmp_dir: str) -> frozenset[str]:
+    """The names of the layers that somebody at work needs. The caller holds the store's lock."""
+    found: set[str] = set()
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.scandir(tmp_dir):
+            if os.path.isdir(f"{entry.path}/uses") and not _is_left(entry.path):
+                found.update(os.listdir(f"{entry.path}/uses"))
+    return frozenset(found)
 
 
 def _is_left(path: str) -> bool:

@@ -11,21 +11,50 @@ import stat
 import struct
 
 _SYS_OPENAT2 = 437  # the same on every architecture since Linux 5.6
+_RESOLVE_NO_SYMLINKS = 0x04
+_RESOLVE_BENEATH = 0x08
 _RESOLVE_IN_ROOT = 0x10
 _RESOLVE_NO_MAGICLINKS = 0x02
 _HOW = struct.Struct("=QQQ")
 MAX_FILE = 1 << 20
 
 
-def open_in_root(root: int, path: str, flags: int) -> int:
+def open_in_root(root: int, path: str | bytes, flags: int) -> int:
     """Open `path` as seen from the directory descriptor `root`. Raises OSError."""
-    how = _HOW.pack(flags | os.O_CLOEXEC, 0, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    return _opened(root, path, flags, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+
+
+def open_beneath(root: int, path: str | bytes, flags: int) -> int:
+    """Open `path` below the directory descriptor `root`, through directories alone: a symbolic link anywhere, an
+    absolute path and one that leaves `root` are refused. Raises OSError: ELOOP, EXDEV."""
+    return _opened(root, path, flags, _RESOLVE_BENEATH | _RESOLVE_NO_SYMLINKS)
+
+
+def _opened(root: int, path: str | bytes, flags: int, resolve: int) -> int:
+    how = _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
     libc = ctypes.CDLL(None, use_errno=True)
     fd = int(libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), how, len(how)))
     if fd < 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error), path)
     return fd
+
+
+def name_beneath(root: int, fd: int) -> bytes:
+    """Where the directory `fd` is below the directory `root`, without links; b"" for the same. Raises ValueError for
+    one that is elsewhere, or gone."""
+    top, path = (os.fsencode(os.readlink(f"/proc/self/fd/{one}")) for one in (root, fd))
+    if path == top:
+        return b""
+    if not path.startswith(top.rstrip(b"/") + b"/"):
+        raise ValueError(path)
+    return path[len(top.rstrip(b"/")) + 1 :]
+
+
+def name_through(directory: int, name: bytes) -> bytes:
+    """A path of `name` in the directory descriptor, for calls that take no descriptor: those for extended attributes
+    of links and devices."""
+    return b"/proc/self/fd/%d/%s" % (directory, name)
 
 
 def root_of(pid: int) -> int:

@@ -1,0 +1,193 @@
+"""Images that come from elsewhere: their layers unpacked in a workspace, then taken over by the store, all at once.
+
+    with store.incoming() as work:
+        if not work.has_layer(diff_id):
+            layer = work.unpack(chunks, diff_id=diff_id)
+        image = work.finish(config, facts, layers)
+
+    tmp/<random>/layers/<hex>/, <hex>.skeleton, <hex>.kept/   layers that are whole, named as in the store
+    tmp/<random>/new/<n>                                      one that is being unpacked
+    tmp/<random>/uses/<hex>                                   a layer of the store that is to stay until the end
+
+Several threads may unpack at the same time. Whoever is killed leaves a workspace that `ImageStore.clean` removes.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base.disk import full_disk_named
+from cloison.base.errors import Invalid
+from cloison.images.image import Facts, Image
+from cloison.images.layout import Layer, hex_of
+from cloison.images.limits import DEFAULT, Limits
+from cloison.images.pipeline import aside, expanded
+from cloison.images.skeleton import Writer
+from cloison.images.tar.reading import Tar
+from cloison.images.tar.source import Source, truncated
+from cloison.images.unpack import Unpacker
+from cloison.images.workspace import Workspace, workspace
+from cloison.kernel.locks import exclusive
+
+if TYPE_CHECKING:
+    from cloison.images.store import ImageStore
+
+Progress = Callable[[int], None]
+
+
+def _in_silence(_done: int) -> None:
+    """Nobody listens."""
+
+
+class Incoming:
+    """An image in the making; see the module. `left_out` counts what of its archives was not unpacked, by reason."""
+
+    def __init__(self, store: "ImageStore", work: Workspace, limits: Limits) -> None:
+        self.path = work.path
+        self.limits = limits
+        self.left_out: Counter[str] = Counter()
+        self._store = store
+        self._numbers = itertools.count()
+        self._taking = threading.Lock()
+        self._layers: dict[str, Layer] = {}
+        for name in ("layers", "new", "uses"):
+            os.mkdir(f"{work.path}/{name}")
+
+    def has_layer(self, diff_id: str) -> bool:
+        """Whether this layer is there, in the store or here. One of the store's stays until the end of this work."""
+        return self.layer_of(diff_id) is not None
+
+    def unpack(self, chunks: Iterable[bytes], *, diff_id: str = "", progress: Progress = _in_silence) -> Layer:
+        """Unpack the tar stream in `chunks`, compressed or not, as a layer; its digest and length.
+
+        `chunks` is read by another thread. With `diff_id` ("sha256:…") the uncompressed stream has to have that
+        digest; without, the archive has to have a mark of its end. `progress` hears the bytes of `chunks` so far.
+        Raises Invalid for what is damaged, hostile, too large or another stream; NoSpace; and what `chunks` raises."""
+        if diff_id:
+            check_digest(diff_id)
+        place = f"{self.path}/new/{next(self._numbers)}"
+        os.mkdir(place, 0o700)
+        os.chmod(place, 0o755)
+        with full_disk_named(self._store.root, what="images"):
+            layer = self._unpack(place, chunks, diff_id, progress)
+            if diff_id and layer.diff_id != diff_id:
+                raise Invalid(
+                    f"a layer is not what it should be: its digest is {layer.diff_id} instead of {diff_id}",
+                    hint="it was damaged on its way, or changed; get it again",
+                    expected=diff_id,
+                    found=layer.diff_id,
+                )
+            self.adopt(place, layer)
+        return layer
+
+    def finish(self, config: bytes, facts: Facts, layers: tuple[Layer, ...]) -> Image:
+        """Give the image to the store: its config document, kept byte for byte, and its layers, the lowest first.
+
+        Each layer was unpacked here, or `has_layer` said that it is there. Raises Invalid for a name that cannot be,
+        and for a config that names other layers; NoSpace."""
+        named = _diff_ids(config)
+        if named != tuple(layer.diff_id for layer in layers):
+            raise Invalid("the image's config names other layers than the image has", hint="get the image again")
+        return self._store.take(self, config, facts, layers)
+
+    def adopt(self, directory: str, layer: Layer) -> None:
+        """Take a directory of this workspace's file system for a layer, of which the stream was measured."""
+        name = hex_of(layer.diff_id)
+        with self._taking:
+            if name in self._layers:  # unpacked twice: one is enough
+                return
+            for ending in (".skeleton", ".kept", ""):
+                with contextlib.suppress(FileNotFoundError):
+                    os.rename(f"{directory}{ending}", f"{self.path}/layers/{name}{ending}")
+            self._layers[name] = layer
+
+    def layer_of(self, diff_id: str) -> Layer | None:
+        """The layer, where it is there, in the store or here; as `has_layer` it sees to it that it stays."""
+        name = hex_of(check_digest(diff_id))
+        with self._taking:
+            if name in self._layers:
+                return self._layers[name]
+        with exclusive(self._store.lock_path, timeout_s=None):
+            found = self._store.layer_of(diff_id)
+            if found is None:
+                return None
+            with open(f"{self.path}/uses/{name}", "w"):
+                pass
+        with self._taking:
+            self._layers[name] = found
+        return found
+
+    def _unpack(self, place: str, chunks: Iterable[bytes], diff_id: str, progress: Progress) -> Layer:
+        digest = hashlib.sha256()
+        with contextlib.ExitStack() as held:
+            skeleton = os.open(f"{place}.skeleton", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            held.callback(os.close, skeleton)
+            worker = held.enter_context(aside())
+            feed = held.enter_context(expanded(chunks, self.limits))
+            writer = Writer(skeleton, f"{place}.kept", worker.do)
+
+            def heard() -> Iterator[bytes]:
+                for chunk in feed:
+                    worker.do(lambda chunk=chunk: digest.update(chunk))  # type: ignore[misc]
+                    progress(feed.taken_bytes)
+                    yield chunk
+
+            source = Source(heard())
+            tar = Tar(source, writer.literal, self.limits)
+            unpacker = Unpacker(place, self.limits, writer)
+            held.callback(unpacker.close)
+            for member in tar.members():
+                unpacker.unpack(member, source)
+            unpacker.finish()
+            if not tar.is_ended and not diff_id:
+                raise truncated()
+            writer.finish()
+            worker.finish()
+            with self._taking:
+                self.left_out += unpacker.left_out
+        return Layer(f"sha256:{digest.hexdigest()}", source.position)
+
+
+class _Rootfs(msgspec.Struct):
+    diff_ids: tuple[str, ...]
+
+
+class _Config(msgspec.Struct):
+    rootfs: _Rootfs
+
+
+def _diff_ids(config: bytes) -> tuple[str, ...]:
+    try:
+        return msgspec.json.decode(config, type=_Config).rootfs.diff_ids
+    except msgspec.MsgspecError as problem:
+        raise Invalid(f"the image's config is damaged: {problem}", hint="get the image again") from problem
+
+
+def check_digest(digest: str) -> str:
+    """The same digest. Raises Invalid for what is no sha256 digest: it becomes a part of paths."""
+    algorithm, _, digits = digest.partition(":")
+    if algorithm != "sha256" or len(digits) != 64 or not set(digits) <= _HEX_DIGITS:
+        raise Invalid(
+            f"{digest[:90]!r} is no digest that can be checked",
+            hint="sha256: and 64 of the digits 0-9 and a-f",
+            digest=digest[:90],
+        )
+    return digest
+
+
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+@contextlib.contextmanager
+def incoming(store: "ImageStore", limits: Limits = DEFAULT) -> Iterator[Incoming]:
+    """A workspace for one image; what is not finished at the end is removed."""
+    store.prepare()
+    with full_disk_named(store.root, what="images"), workspace(store.tmp_dir, store.lock_path) as work:
+        yield Incoming(store, work, limits)

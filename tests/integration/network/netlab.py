@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import json
 import os
+import select
 import signal
 import socket
 import struct
@@ -27,6 +28,7 @@ from typing import Any
 from cloison import Instance
 from tests.integration import traces
 from tests.integration.conftest import BUILD, PAYLOAD
+from tests.patience import patient
 
 OUTSIDE4, OUTSIDE6 = "203.0.113.1", "2001:db8::1"
 FAR4, FAR6 = "198.51.100.9", "2001:db8:9::9"
@@ -64,6 +66,10 @@ ip link set {UPLINK} up
 _DEFAULT_ROUTES = f"""
 ip route add default via {OUTSIDE4}
 ip -6 route add default via {OUTSIDE6}
+"""
+# The link's own address comes a moment after the link, and is to be among what was there before a test.
+_SETTLED = f"""
+timeout 60 sh -c 'until ip -6 address show dev {UPLINK} scope link -tentative | grep -q fe80; do sleep 0.02; done'
 """
 
 
@@ -104,6 +110,8 @@ class Lab:
         self.host.do(_WIRED, OUTSIDE=str(self.outside.pid))
         self.outside.do(_WIRED_OUTSIDE)
         self.host.do(_DEFAULT_ROUTES)
+        for each in (self.host, self.outside):
+            each.do(_SETTLED)
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
@@ -335,9 +343,11 @@ def said(place: Place, *verb: str) -> str:
     return subprocess.run(_argv(place, PROGRAM, *verb), check=True, capture_output=True, text=True).stdout.strip()
 
 
-def asks(place: Place, target: str, port: int = 80, protocol: str = "tcp", timeout_ms: int = 3000) -> str:
-    """The address under which a server there sees a client here, or the name of the errno that it got."""
-    return said(place, "ask", protocol, target, str(port), str(timeout_ms)).partition(" ")[0]
+def asks(place: Place, target: str, port: int = 80, protocol: str = "tcp", timeout_ms: int = 0) -> str:
+    """The address under which a server there sees a client here, or the name of the errno that it got. Without a limit
+    of its own it waits as long as an answer may take that is certain to come."""
+    waits_ms = timeout_ms or int(patient(5000))
+    return said(place, "ask", protocol, target, str(port), str(waits_ms)).partition(" ")[0]
 
 
 def cannot_reach(place: Place, target: str, port: int = 80, protocol: str = "tcp") -> bool:
@@ -357,21 +367,21 @@ def rate_bps(
 
 
 @contextlib.contextmanager
-def frames(place: Place, interface: str) -> Iterator[list[bytes]]:
-    """The frames that come in there meanwhile; complete once this has ended."""
+def frames(place: Place, interface: str, last: bytes = b"") -> Iterator[list[bytes]]:
+    """The frames that come in there meanwhile; complete once this has ended: when one with `last` in it has come, which
+    has to be sent behind the others, or else a moment later."""
     found: list[bytes] = []
-    talker = Talker(place, "frames", interface)
-    try:
+    with talking(place, "frames", interface) as talker:
         yield found
-        time.sleep(0.1)
-    finally:
-        os.set_blocking(talker.out.fileno(), False)
+        deadline = time.monotonic() + (patient(10) if last else patient(0.1))
         raw = b""
-        with contextlib.suppress(BlockingIOError):
-            while chunk := os.read(talker.out.fileno(), 1 << 16):
-                raw += chunk
-        found += [bytes.fromhex(line.decode()) for line in raw.splitlines()]
-        talker.end()
+        while last.hex().encode() not in raw or not last:
+            left_s = deadline - time.monotonic()
+            if left_s <= 0 or not select.select([talker.out], [], [], left_s)[0]:
+                assert not last, "the last frame has not come"
+                break
+            raw += os.read(talker.out.fileno(), 1 << 16)
+        found += [bytes.fromhex(line.decode()) for line in raw.splitlines() if len(line) % 2 == 0]
 
 
 # --- frames and questions that are made by hand ----------------------------------------------------------------------
@@ -441,7 +451,7 @@ def resolve(server: str, name: str, family: int = 4) -> list[str]:
     question = b"".join(bytes([len(part)]) + part.encode() for part in name.split(".")) + b"\0"
     query = struct.pack("!6H", 4711, 0x0100, 1, 0, 0, 0) + question + struct.pack("!2H", kind, 1)
     with socket.socket(socket.AF_INET6 if ":" in server else socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.settimeout(5)
+        asking.settimeout(patient(5))
         asking.sendto(query, (server, 53))
         reply = asking.recv(4096)
     count, at, found = struct.unpack("!H", reply[6:8])[0], len(query), []

@@ -15,7 +15,6 @@ from tests.integration.network.netlab import HERE, World
 
 pytestmark = [
     pytest.mark.debian,
-    pytest.mark.guest,
     pytest.mark.needs_root,
     pytest.mark.needs_cgroup,
     pytest.mark.slow,
@@ -78,6 +77,7 @@ def told(engine: Engine) -> dict[str, tuple[str, str]]:
     return {each.address: (each.mac, each.name) for each in engine.networks.info("cloison0").leases}
 
 
+@pytest.mark.guest
 def test_systemd_networkd_is_given_what_is_kept_for_it(debian: Booted, engine: Engine, root: Path) -> None:
     web = debian("web", "nics.eth0.addresses=dhcp")
     assert eventually(lambda: has_its_own(web), 20)

@@ -16,6 +16,7 @@ from tests.integration.conftest import PROGRAM, Cli, eventually, init_of
 from tests.integration.network import netlab
 from tests.integration.network.conftest import INIT, Nicked
 from tests.integration.network.netlab import HERE, World
+from tests.patience import patient
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 FULL = (
@@ -51,11 +52,11 @@ def test_nics_come_and_go_while_others_talk(nicked: Nicked, engine: Engine) -> N
         for _ in range(5):
             web.set("nics.lan.network=back", "nics.lan.addresses=10.55.0.9")
             assert netlab.addresses(web, "lan") == ["10.55.0.9/24"]
-            web.set("nics.lan.network=", "nics.lan.addresses=")
+            web.nics.remove("lan")
             assert "lan" not in netlab.link_names(web)
         count, longest_ms = map(int, talk.rest().split())
     assert count > 100
-    assert longest_ms < 1000
+    assert longest_ms < patient(1000)
     assert netlab.link_names(HERE) - before <= {netlab.link(HERE, each)["ifname"] for each in _bridges()}
 
 
@@ -67,7 +68,7 @@ def test_a_nic_that_is_removed_under_traffic_is_gone(nicked: Nicked, engine: Eng
     engine.networks.create("back", ["ipv4=10.55.0.1/24", "ipv6=none"])
     web = nicked("web", "nics.eth0.type=bridged", "nics.lan.network=back", "nics.lan.addresses=10.55.0.9")
     with netlab.serving(HERE), netlab.talking(web, "talk", "10.55.0.1", "80", "15000") as talk:
-        web.set("nics.lan.network=", "nics.lan.addresses=")
+        web.nics.remove("lan")
         assert netlab.cannot_reach(HERE, "10.55.0.9")
         assert "lan" not in netlab.link_names(web)
         del talk
@@ -93,6 +94,7 @@ def cycle(engine: Engine, root: Path, count: int) -> None:
     assert files(root) == served
 
 
+@pytest.mark.guest
 def test_a_life_leaves_nothing(engine: Engine, root: Path) -> None:
     cycle(engine, root, 10)
 
@@ -203,6 +205,7 @@ def test_killed_at_any_moment_repair_leaves_nothing(engine: Engine, root: Path, 
         assert "E" not in netlab.asks(HERE, netlab.HOST4, 8080)
 
 
+@pytest.mark.guest
 def test_the_monitor_is_killed(engine: Engine, root: Path, cli: Cli) -> None:
     web = engine.create("busybox", "web", config=(*INIT, *FULL))
     web.start()

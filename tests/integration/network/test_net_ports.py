@@ -21,6 +21,7 @@ def lan(engine: Engine) -> None:
     engine.networks.create("lan")
 
 
+@pytest.mark.guest
 @pytest.mark.parametrize("protocol", ["tcp", "udp"])
 def test_a_port_is_reached_from_everywhere(protocol: str, nicked: Nicked, outside: World) -> None:
     web, db = nicked("web", f"ports.8080/{protocol}=80"), nicked("db")

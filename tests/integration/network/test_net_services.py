@@ -30,6 +30,7 @@ def test_the_default_network_collides_with_nothing(nicked: Nicked, lab: netlab.L
         lab.host.do("ip route del 10.0.0.0/9; ip route del 10.128.0.0/10")
 
 
+@pytest.mark.guest
 def test_everything_of_a_network_goes_with_it(nicked: Nicked, engine: Engine) -> None:
     before = netlab.state()
     web = nicked()
@@ -88,6 +89,7 @@ def test_without_nat_the_outside_sees_whose_packet_it_is(nicked: Nicked, engine:
         outside.do("ip route del 10.44.0.0/24; ip -6 route del fd44::/64")
 
 
+@pytest.mark.guest
 def test_two_networks_pass_packets_on_to_each_other(nicked: Nicked, engine: Engine) -> None:
     engine.networks.create("other", [])
     web, db = nicked("web"), nicked("db", "nics.eth0.network=other")
@@ -112,6 +114,7 @@ def test_a_network_over_an_interface_shares_that(nicked: Nicked, engine: Engine,
 # --- names and leases ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.guest
 def test_names_resolve_from_instances_and_host(nicked: Nicked) -> None:
     web, db = nicked("web"), nicked("db")
     bridge = netlab.bridge_of(web)
@@ -163,6 +166,7 @@ def udhcpc(instance: Instance) -> None:
     inside(instance, "udhcpc", "-i", "eth0", "-n", "-q", "-t", "5", "-T", "1", "-s", "/dhcp")
 
 
+@pytest.mark.guest
 def test_a_client_of_dhcp_gets_the_address_that_is_its_own(nicked: Nicked, outside: World) -> None:
     """With addresses=dhcp nothing is set from outside; BusyBox's client asks, and so is told everything."""
     web = nicked("web", "nics.eth0.type=bridged", "nics.eth0.addresses=dhcp")

@@ -10,7 +10,7 @@ from tests.integration.network import netlab
 from tests.integration.network.conftest import Nicked
 from tests.integration.network.netlab import HERE, World
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 
 def test_none_has_not_even_a_loopback(nicked: Nicked) -> None:

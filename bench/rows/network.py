@@ -129,7 +129,8 @@ def _between_instances(ground: Ground, subnet: str) -> Measure:
     server = ground.instance("server", *_init(program, "-s", "-p", PORT), *_nic(subnet, 8))
     client = ground.instance("client", "init.command=/bin/sleep 100000", *_nic(subnet, 9))
     for instance in (server, client):
-        _bring(program, Path(instance.directory) / "upper")
+        with ground.engine.pools.driver(instance.tree.pool).directories(instance.tree) as own:
+            _bring(program, Path(own.upper))
         instance.start()
 
     def ask(words: list[str]) -> str:
@@ -183,6 +184,8 @@ def _throughput(ask: Callable[[list[str]], str], program: str, address: str) -> 
 
     def measure(seconds: float = RUN_S) -> float:
         said = json.loads(ask([program, "-c", address, "-p", PORT, "-t", str(seconds), "--json"]))
+        if "sum_received" not in said.get("end", {}):  # it may exit with 0 where nobody listens yet
+            raise Failed(f"iperf3 to {address}: {said.get('error', 'nothing was measured')}")
         return float(said["end"]["sum_received"]["bits_per_second"]) / 1e9
 
     deadline = time.monotonic() + PATIENCE_S

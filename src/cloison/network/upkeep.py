@@ -103,7 +103,6 @@ def is_up(of: Network, *, whatever_rules: bool = False) -> bool:
     return not of.is_served or is_serving(of)
 
 
-<<<<<<< HEAD
 def was_up(of: Network) -> bool:
     """Whether something of it may be on this host: it has been brought up, and not been taken down since."""
     return os.path.exists(f"{of.run}/network")
@@ -115,20 +114,11 @@ def _ways_out(of: Network) -> tuple[str, ...]:
         return ()
     families = [family for own, family in ((of.ipv4, 4), (of.ipv6, 6)) if own]
     return tuple(name for name in host.ways_out(*families) if name != of.bridge)
-=======
+
+
 def plan(of: Network, places: tuple[CgroupPlace, ...]) -> Plan:
     """The plan that would bring a network up now. Nothing is touched."""
     return bridge.plan_up(of, _seen(of, host.look(), forwarding.look(rtnetlink.namespace_cookie())), places)
-
-
-def ensure_rules(name: str, run: Runner) -> None:
-    """Have the installation's tables, for interfaces with packet rules that are on no network of cloison's."""
-    if any(nftables.table_handle(family, name) is None for family in (table.INET, table.NETDEV)):
-        build = Builder("make the tables of packet rules")
-        build.chapter("packet rules")
-        build.host(bridge.nft(process.needed(NFT[0], package=NFT[1]), table.installation(name)))
-        run(build.plan())
->>>>>>> c6db0fd (plan: Show packet rules in the language of nft)
 
 
 def is_serving(of: Network) -> bool:

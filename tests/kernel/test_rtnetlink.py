@@ -81,6 +81,14 @@ def test_a_veth_is_made_inside_and_its_peer_on_the_host(inside: Namespace, host:
     assert host.names() == {"lo", "v0123n0"}
 
 
+def test_both_ends_of_a_veth_have_as_many_queues_as_they_are_to_have(inside: Namespace, host: Namespace) -> None:
+    peer = Link(name="eth0", netns=netlink.NETNS_LATER, queues=1)
+    send(host, netlink.add_veth(Link(name="v0", queues=3), peer), patch=inside)
+    for namespace, name, count in ((host, "v0", 3), (inside, "eth0", 1)):
+        seen = namespace.json("ip", "-json", "-details", "link", "show", name)[0]
+        assert (seen["num_tx_queues"], seen["num_rx_queues"]) == (count, count)
+
+
 def test_a_link_can_be_born_on_a_bridge(host: Namespace, bridge: int, port: int) -> None:
     assert host.link("p0")["master"] == "br0"
 

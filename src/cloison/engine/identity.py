@@ -24,7 +24,7 @@ from cloison.engine.records import Record
 from cloison.spec.nics import HOST
 from cloison.storage import offline
 from cloison.storage.driver import RootLayers
-from cloison.storage.offline import Kind
+from cloison.storage.offline import Kind, Seen
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -47,9 +47,11 @@ def refresh(engine: "Engine", record: Record) -> None:
     on = tuple(networks.load(engine.store, nic.on) for nic in record.config.nics.values() if nic.on)
     before = _remembered(directory)
     after = dict(before)
+    paths = (HOSTNAME, HOSTS, RESOLV_CONF)
     with engine.pools.directories(record) as layers:
-        for path, text in wanted(record, on, is_resolved=_is_resolved(layers)):
-            _put(layers, path, text, before.get(path), after)
+        found = dict(zip(paths, offline.look_among(layers, "etc", (path[4:] for path in paths)), strict=True))
+        for path, text in wanted(record, on, is_resolved=_is_resolved(found[RESOLV_CONF])):
+            _put(layers, path, text, before.get(path), after, found.get(path) or offline.look(layers, path))
     if after != before:
         _remember(directory, after)
 
@@ -85,13 +87,11 @@ def name_servers(record: Record, on: tuple[NetworkRecord, ...]) -> tuple[str, ..
     return tuple(dict.fromkeys(said or own))
 
 
-def _is_resolved(layers: RootLayers) -> bool:
-    seen = offline.look(layers, RESOLV_CONF)
+def _is_resolved(seen: Seen) -> bool:
     return seen.kind is Kind.LINK and _STUB in seen.data
 
 
-def _put(layers: RootLayers, path: str, text: str, known: str | None, after: _Remembered) -> None:
-    seen = offline.look(layers, path)
+def _put(layers: RootLayers, path: str, text: str, known: str | None, after: _Remembered, seen: Seen) -> None:
     is_free = seen.kind is Kind.ABSENT or (
         seen.kind is Kind.FILE and (not seen.is_own or not seen.data.strip() or seen.data.decode("latin-1") == known)
     )

@@ -8,7 +8,7 @@ comment that says whose they are. Nothing else of others is ever touched, only e
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from cloison.network.network import RULES, Network, alias_of
 
 _DOCKER_USER = "DOCKER-USER"
 _PROGRAMS = (("iptables", "ip"), ("ip6tables", "ip6"))
+DOCKER = tuple(nftables.Chain(family, "filter", _DOCKER_USER) for _program, family in _PROGRAMS)
 _ENDS = ("-i", "-o")
 _SERVED = "udp dport { 53, 67, 547 }"
 
@@ -141,11 +142,14 @@ def _key(rule: dict[str, Any]) -> tuple[str, str, str]:
 # --- Docker ----------------------------------------------------------------------------------------------------------
 
 
-def docker_chain() -> int:
-    """Something that changes when Docker's chain for exceptions comes, goes, or is made anew; cheap to ask."""
-    handles = [nftables.chain_handle(family, "filter", _DOCKER_USER) or 0 for _program, family in _PROGRAMS]
-    tables = [nftables.table_handle(family, "filter") or 0 for _program, family in _PROGRAMS]
-    return zlib.crc32(repr((handles, tables)).encode()) if any(handles) else 0
+def docker_chain(found: Sequence[int | None] = ()) -> int:
+    """Something that changes when Docker's chain for exceptions comes, goes, or is made anew; cheap to ask. `found` are
+    the handles of DOCKER, where somebody has asked for them already."""
+    handles = [handle or 0 for handle in found or nftables.handles(*DOCKER)]
+    if not any(handles):
+        return 0
+    tables = [handle or 0 for handle in nftables.handles(*(nftables.Chain(each.family, each.table) for each in DOCKER))]
+    return zlib.crc32(repr((handles, tables)).encode())
 
 
 def exceptions(of: Network) -> tuple[tuple[str, ...], ...]:

@@ -8,6 +8,7 @@
 """
 
 import contextlib
+import functools
 import os
 import pwd
 import shutil
@@ -95,8 +96,7 @@ def is_up(of: Network, *, whatever_rules: bool = False) -> bool:
     if not whatever_rules and marker.rules != _digest_of_rules(of):
         return False
     if of.is_own:
-        handles = nftables.table_handle(table.INET, of.table), firewalls.docker_chain()
-        if handles != (marker.handle, marker.docker) or nftables.table_handle(table.NETDEV, of.table) is None:
+        if not marker.handle or _handles(of) != (marker.handle, marker.docker):
             return False
         if not forwarding.is_on(forwarding.wanted(of, _ways_out(of))):
             return False
@@ -212,8 +212,7 @@ def _seen(of: Network, facts: host.Host, entries: dict[str, tuple[forwarding.Swi
 
 def _mark(of: Network) -> None:
     """Note what there is now: the last thing that is done."""
-    handle = nftables.table_handle(table.INET, of.table) or 0 if of.is_own else 0
-    docker = firewalls.docker_chain() if of.is_own else 0
+    handle, docker = _handles(of) if of.is_own else (0, 0)
     marker = Marker(_boot(), _index(of), handle, _digest(of), docker, _digest_of_rules(of))
     _write(f"{of.run}/up", msgspec.json.encode(marker))
 
@@ -236,6 +235,14 @@ def _lock(of: Network, doing: str) -> Iterator[None]:
         ) from None
 
 
+def _handles(of: Network) -> tuple[int, int]:
+    """What tells whether packet rules are still the same: our table's handle, 0 where one of our tables is missing,
+    and Docker's chain."""
+    own = (nftables.Chain(table.INET, of.table), nftables.Chain(table.NETDEV, of.table))
+    inet, netdev, *docker = nftables.handles(*own, *firewalls.DOCKER)
+    return (inet or 0) if netdev is not None else 0, firewalls.docker_chain(docker)
+
+
 def _index(of: Network) -> int:
     try:
         return socket.if_nametoindex(of.bridge)  # unlike /sys, of the caller's own network namespace for certain
@@ -251,6 +258,7 @@ def _digest_of_rules(of: Network) -> int:
     return zlib.crc32(msgspec.json.encode(of.rules))
 
 
+@functools.cache
 def _boot() -> str:
     return inventory.setting("/proc/sys/kernel/random/boot_id") or ""
 

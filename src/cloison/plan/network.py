@@ -52,6 +52,9 @@ from cloison.spec.nics import BRIDGED, IPVLAN, MACVLAN, P2P, PHYS, ROUTED
 PAIRS: Final = (BRIDGED, ROUTED, P2P)
 NETNS: Final = 0  # the slot of the namespace in a plan for a running instance
 _FIRST_INDEX = 2  # inside; the loopback is 1
+# Newer kernels give a veth one for each processor, and an entry in /sys for each of them, which takes as long as all
+# the rest on a large machine. Without XDP nothing ever waits in them.
+_VETH_QUEUES = 1
 _AT_ONCE = 100  # messages; see wire.MOST_MESSAGES
 _RETURN_MS = 5000  # a namespace is taken down in some 20 ms, and waits for others that are
 _TBF_US = 20_000  # what may pass at once, as a time at the full rate
@@ -181,8 +184,17 @@ def _make_pair(build: Builder, interface: Interface, netns: int, host_index: int
     if interface.type == BRIDGED:
         _expect_master(interface)
     master = interface.master_index if interface.type == BRIDGED else 0
-    outer = Link(name=host_name, index=host_index, mac=mac, mtu=interface.mtu, is_up=True, master=master)
-    inner = Link(name=interface.name, index=index, mac=interface.mac, mtu=interface.mtu, netns=NETNS_LATER)
+    outer = Link(
+        name=host_name, index=host_index, mac=mac, mtu=interface.mtu, is_up=True, master=master, queues=_VETH_QUEUES
+    )
+    inner = Link(
+        name=interface.name,
+        index=index,
+        mac=interface.mac,
+        mtu=interface.mtu,
+        netns=NETNS_LATER,
+        queues=_VETH_QUEUES,
+    )
     messages = [netlink.add_veth(outer, inner)]
     words = [f"link add {host_name} up type veth peer {interface.name} (inside, index {index})"]
     if master:

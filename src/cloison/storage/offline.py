@@ -7,7 +7,7 @@ nowhere. Source: Documentation/filesystems/overlayfs.rst, "whiteouts and opaque 
 import contextlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum
 
 import msgspec
@@ -40,14 +40,21 @@ class Seen(msgspec.Struct, frozen=True):
 
 def look(layers: RootLayers, path: str) -> Seen:
     """What the instance finds at `path`, relative to its root. A directory of the path that is a link is OTHER."""
-    *parents, name = path.strip("/").split("/")
-    with _merged(layers, parents) as found:
-        if found is None:
-            return Seen(Kind.OTHER)
-        for directory, is_own in found:
-            seen = _entry(directory, name)
-            if seen is not None:
-                return msgspec.structs.replace(seen, is_own=is_own)
+    directory, _, name = path.strip("/").rpartition("/")
+    return look_among(layers, directory, (name,))[0]
+
+
+def look_among(layers: RootLayers, directory: str, names: Iterable[str]) -> tuple[Seen, ...]:
+    """The same for each name in one directory, to which the way is gone once."""
+    with _merged(layers, [part for part in directory.split("/") if part]) as found:
+        return tuple(Seen(Kind.OTHER) if found is None else _uppermost(found, name) for name in names)
+
+
+def _uppermost(directories: list[tuple[int, bool]], name: str) -> Seen:
+    for directory, is_own in directories:
+        seen = _entry(directory, name)
+        if seen is not None:
+            return msgspec.structs.replace(seen, is_own=is_own)
     return Seen(Kind.ABSENT)
 
 

@@ -28,6 +28,15 @@ def test_the_uppermost_layer_that_has_it_decides(layers: RootLayers, tmp_path: P
     assert (tmp_path / "one/etc/hosts").read_text() == "one"
 
 
+def test_several_files_of_a_directory_are_seen_at_once(layers: RootLayers, tmp_path: Path) -> None:
+    offline.write(layers, "/etc/hosts", b"own")
+    (tmp_path / "two/etc/hostname").write_text("two")
+    names = ("hosts", "hostname", "resolv.conf")
+    own, image = Seen(Kind.FILE, b"own", is_own=True), Seen(Kind.FILE, b"two")
+    assert offline.look_among(layers, "etc", names) == (own, image, Seen(Kind.ABSENT))
+    assert offline.look_among(layers, "etc/hosts", names) == (Seen(Kind.OTHER),) * 3
+
+
 def test_what_is_written_is_whole_and_for_all_to_read(layers: RootLayers, tmp_path: Path) -> None:
     offline.write(layers, "etc/a/b/file", b"x")
     assert (tmp_path / "upper/etc/a/b/file").stat().st_mode & 0o777 == 0o644

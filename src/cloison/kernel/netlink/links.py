@@ -32,6 +32,7 @@ IFF_UP = 0x1
 
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_LINK, IFLA_MASTER, IFLA_OPERSTATE = 1, 3, 4, 5, 10, 16
 IFLA_LINKINFO, IFLA_IFALIAS, IFLA_STATS64, IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_EXT_MASK = 18, 20, 23, 26, 28, 29
+IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 31, 32
 IFLA_LINK_NETNSID, IFLA_NEW_IFINDEX, IFLA_PROP_LIST, IFLA_ALT_IFNAME = 37, 49, 52, 53
 IFLA_INFO_KIND, IFLA_INFO_DATA, IFLA_INFO_SLAVE_KIND, IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
 
@@ -74,7 +75,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
 
     `index` is taken or refused (EBUSY, EEXIST), never replaced by another. `parent`, of a macvlan, ipvlan or vlan, is
     an index in the namespace of the socket. `netns` is the descriptor of the namespace to make it in, or NETNS_LATER.
-    `master` is the index of a bridge there. Raises Invalid."""
+    `master` is the index of a bridge there. `queues` is how many it has to send and as many to receive. Raises
+    Invalid."""
 
     name: str
     index: int = 0
@@ -84,6 +86,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     parent: int = 0
     master: int = 0
     netns: int | None = None
+    queues: int = 0
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -302,6 +305,9 @@ def _put_properties(encoder: Encoder, link: Link) -> None:
     encoder.text(IFLA_IFNAME, link.name)
     if link.master:
         encoder.u32(IFLA_MASTER, link.master)
+    if link.queues:
+        encoder.u32(IFLA_NUM_TX_QUEUES, link.queues)
+        encoder.u32(IFLA_NUM_RX_QUEUES, link.queues)
 
 
 def _ifinfomsg(which: int | str, is_up: bool | None = None, family: int = 0) -> bytes:  # noqa: FBT001

@@ -28,8 +28,10 @@ from cloison.base.errors import Invalid
 from cloison.images.image import Facts, Image
 from cloison.images.layout import Layer, hex_of
 from cloison.images.limits import DEFAULT, Limits
+from cloison.images.oci import diff_ids_of
 from cloison.images.pipeline import aside, expanded
 from cloison.images.skeleton import Writer
+from cloison.images.system import look
 from cloison.images.tar.reading import Tar
 from cloison.images.tar.source import Source, truncated
 from cloison.images.unpack import Unpacker
@@ -44,6 +46,17 @@ Progress = Callable[[int], None]
 
 def _in_silence(_done: int) -> None:
     """Nobody listens."""
+
+
+class _Forgetful:
+    """Hears of contents, and needs none of them again."""
+
+    def content(self, path: bytes, offset: int, length: int) -> None:
+        """Nothing is written down."""
+
+    def replaced(self, path: bytes) -> bytes | None:
+        """What is replaced is gone."""
+        return None
 
 
 class Incoming:
@@ -90,12 +103,24 @@ class Incoming:
     def finish(self, config: bytes, facts: Facts, layers: tuple[Layer, ...]) -> Image:
         """Give the image to the store: its config document, kept byte for byte, and its layers, the lowest first.
 
-        Each layer was unpacked here, or `has_layer` said that it is there. Raises Invalid for a name that cannot be,
-        and for a config that names other layers; NoSpace."""
-        named = _diff_ids(config)
-        if named != tuple(layer.diff_id for layer in layers):
+        Each layer was unpacked here, or `has_layer` said that it is there. Where the facts leave `os` and `release`
+        open, the image's own files say them. Raises Invalid for a name that cannot be, and for a config that names
+        other layers; NoSpace."""
+        if diff_ids_of(config) != tuple(layer.diff_id for layer in layers):
             raise Invalid("the image's config names other layers than the image has", hint="get the image again")
+        if not facts.os:
+            system = look(self.directories(layers))
+            facts = msgspec.structs.replace(facts, os=system.os, release=facts.release or system.release)
         return self._store.take(self, config, facts, layers)
+
+    def directories(self, layers: tuple[Layer, ...]) -> tuple[str, ...]:
+        """Where the files of these layers are now, the uppermost first; `layers` begin with the lowest."""
+        places = []
+        for layer in reversed(layers):
+            here = f"{self.path}/layers/{hex_of(layer.diff_id)}"
+            there = f"{self._store.layers_dir}/{hex_of(layer.diff_id)}"
+            places.append(here if os.path.isdir(here) else there)
+        return tuple(places)
 
     def adopt(self, directory: str, layer: Layer) -> None:
         """Take a directory of this workspace's file system for a layer, of which the stream was measured."""
@@ -154,20 +179,30 @@ class Incoming:
                 self.left_out += unpacker.left_out
         return Layer(f"sha256:{digest.hexdigest()}", source.position)
 
+    def extract(self, chunks: Iterable[bytes], *, progress: Progress = _in_silence) -> str:
+        """Unpack a tar stream that is no layer but has one in it; the directory, which is this workspace's."""
+        place = f"{self.path}/new/{next(self._numbers)}"
+        os.mkdir(place, 0o700)
+        with contextlib.ExitStack() as held:
+            held.enter_context(full_disk_named(self._store.root, what="images"))
+            feed = held.enter_context(expanded(chunks, self.limits))
 
-class _Rootfs(msgspec.Struct):
-    diff_ids: tuple[str, ...]
+            def heard() -> Iterator[bytes]:
+                for chunk in feed:
+                    progress(feed.taken_bytes)
+                    yield chunk
 
-
-class _Config(msgspec.Struct):
-    rootfs: _Rootfs
-
-
-def _diff_ids(config: bytes) -> tuple[str, ...]:
-    try:
-        return msgspec.json.decode(config, type=_Config).rootfs.diff_ids
-    except msgspec.MsgspecError as problem:
-        raise Invalid(f"the image's config is damaged: {problem}", hint="get the image again") from problem
+            source = Source(heard())
+            tar = Tar(source, lambda _piece: None, self.limits)
+            unpacker = Unpacker(place, self.limits, _Forgetful())
+            held.callback(unpacker.close)
+            for member in tar.members():
+                unpacker.unpack(member, source)
+            unpacker.finish()
+            if not tar.is_ended:
+                raise truncated()
+            self.left_out += unpacker.left_out
+        return place
 
 
 def check_digest(digest: str) -> str:

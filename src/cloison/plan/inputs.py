@@ -75,14 +75,18 @@ class HostLimits(msgspec.Struct, frozen=True):
 
 
 class NetworkPlace(msgspec.Struct, frozen=True):
-    """Where an instance's networks find what is theirs: its run directory, and nft(8), which only rules need."""
+    """Where an instance's networks find what is theirs: its run directory, and nft(8), which only rules need.
+
+    `is_late` is for an interface that comes after the start. It may have the number of one that went before, which the
+    undo steps of the start still name, and do so first: so nothing that these touch may have its name."""
 
     run_dir: str
     nft: str = ""
+    is_late: bool = False
 
     def hold(self, number: int) -> str:
         """The file at which the instance's network namespace is mounted on behalf of an interface."""
-        return f"{self.run_dir}/net{number}"
+        return f"{self.run_dir}/{'late' if self.is_late else 'net'}{number}"
 
     @property
     def later(self) -> str:
@@ -99,4 +103,4 @@ class NetworkPlace(msgspec.Struct, frozen=True):
 
     def altname(self, number: int) -> str:
         """The name by which a lent interface is known wherever it is; at most 15 bytes, for ioctl(2)."""
-        return f"cl-{self.run_dir.rsplit('/', 1)[-1][:8]}-{number}"
+        return f"cl-{self.run_dir.rsplit('/', 1)[-1][:8]}{'+' if self.is_late else '-'}{number}"

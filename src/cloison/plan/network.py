@@ -23,6 +23,8 @@ Source: kernel.netlink; net/core/dev.c, default_device_exit_net.
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+import msgspec
+
 from cloison.base.errors import Bug, Invalid
 from cloison.kernel import netlink
 from cloison.kernel.abi import OPEN_TREE_CLONE
@@ -92,6 +94,7 @@ def compile_attach(title: str, interface: Interface, place: NetworkPlace) -> Pla
 
     Who runs it has put its undo steps into `place.later` before."""
     build = Builder(title, inherited=("its network namespace",))
+    place = msgspec.structs.replace(place, is_late=True)
     index = place.index(interface.number)  # a guest may have taken the small ones
     _make(build, interface, NETNS, place, index)
     _say(build, interface, place, undo=rules_undo(place, interface))
@@ -103,7 +106,7 @@ def compile_attach(title: str, interface: Interface, place: NetworkPlace) -> Pla
 
 def compile_detach(title: str, interface: Interface, place: NetworkPlace, *, is_late: bool) -> Plan:
     """The plan that takes an interface away from a running instance; `is_late`: it came after the start."""
-    there = Builder(title)
+    there, place = Builder(title), msgspec.structs.replace(place, is_late=is_late)
     _make(there, interface, NO_SLOT, place, place.index(interface.number) if is_late else interface.number + 2)
     build = Builder(title)
     build.chapter(f"take {interface.name} away")

@@ -161,6 +161,14 @@ def test_what_came_later_is_undone_first() -> None:
     assert undo.index(UndoLater(PLACE.later)) < len(undo) - 3
 
 
+@pytest.mark.parametrize("type_", ["macvlan", "phys"])
+def test_the_undo_of_a_start_touches_nothing_of_one_that_came_later_with_its_number(type_: str) -> None:
+    """It is carried out first: the namespace of the later one would be let go of before that has been taken out."""
+    start = {step for step, _final in worlds.start_plan(interfaces=(EVERY[type_],)).undo()}
+    late = [step for step, _final in compile_attach("give", EVERY[type_], PLACE).undo()]
+    assert start.isdisjoint(late)
+
+
 def test_a_gateway_that_is_no_neighbour_is_taken_to_be_on_the_link() -> None:
     (step,) = [
         action.step

@@ -13,9 +13,10 @@ import contextlib
 import os
 from collections.abc import Iterable
 
-from cloison.base.errors import CloisonError, WrongState
+from cloison.base.errors import Bug, CloisonError, WrongState
 from cloison.kernel import procfs
 from cloison.kernel.process import needed
+from cloison.plan.builder import Builder
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import NetworkPlace
 from cloison.plan.network import compile_attach, compile_detach, compile_rules, rules_undo
@@ -53,7 +54,10 @@ def change_rules(rundir: RunDir, name: str, before: Interface, after: Interface)
     _write(rundir, place, (*new, *old, *rest))
     try:
         host_steps.run(compile_rules(f"change the packet rules of {name}", before, after, place))
-    except CloisonError:
+    except CloisonError as problem:
+        if isinstance(problem, Bug):  # the launcher has died: nobody has put back what it had changed
+            with contextlib.suppress(CloisonError):
+                host_steps.run(compile_rules(f"put the packet rules of {name} back", after, before, place))
         _write(rundir, place, present)
         raise
     _write(rundir, place, (*new, *rest))
@@ -73,7 +77,9 @@ def attach(rundir: RunDir, name: str, interface: Interface, kept: Kept) -> None:
     try:
         with procfs.network_of(kept.pid) as netns:
             host_steps.run(plan, (netns,))
-    except CloisonError:
+    except CloisonError as problem:
+        if isinstance(problem, Bug):  # the launcher has died: nobody has taken back what it had done
+            host_steps.run(_taking_back(plan))
         _write(rundir, place, before)
         raise
 
@@ -92,6 +98,15 @@ def detach(rundir: RunDir, name: str, interface: Interface) -> None:
     gone = (*late, *rules)
     if any(step in before for step in gone):
         _write(rundir, place, tuple(step for step in before if step not in gone))
+
+
+def _taking_back(plan: Plan) -> Plan:
+    """What takes back as much of a plan as there is."""
+    build = Builder(f"take back: {plan.title}")
+    build.chapter("what a launcher that died has left")
+    for step in _undo(plan):
+        build.host(step, optional=True)
+    return build.plan()
 
 
 def _undo(plan: Plan) -> tuple[Step, ...]:

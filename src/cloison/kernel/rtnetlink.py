@@ -176,14 +176,14 @@ class Connection:
         encoder = Encoder(routes.RTMSG.pack(inet.family(raw), 8 * len(raw), 0, 0, 0, 0, 0, 0, 0))
         encoder.put(routes.RTA_DST, raw)
         try:
-            found = self._ask(encoder.message(routes.RTM_GETROUTE), routes.RTM_NEWROUTE, values.read_route)
+            found = self._ask(encoder.message(routes.RTM_GETROUTE), routes.RTM_NEWROUTE, values.read_device)
         except Refused as refused:
             if refused.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EACCES, errno.EINVAL):
                 return 0  # the last two: a route that forbids it (prohibit, blackhole)
             if refused.errno in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
                 return 0  # no IPv6
             raise
-        return next((each.device for each in found or ()), 0)
+        return next(iter(found or ()), 0)
 
     def neighbours(self, *, index: int = 0, family: int = 0, is_proxy: bool = False) -> list[Neighbour]:
         """Whom the interfaces (or one of them) know; with `is_proxy` instead those that this host answers for."""

@@ -146,6 +146,11 @@ def read_route(body: bytes) -> routes.Route | None:
     )
 
 
+def read_device(body: bytes) -> int:
+    """Of RTM_NEWROUTE the index of the interface alone; 0 where there is none. Asked for at every start."""
+    return number(attributes(body, routes.RTMSG.size).get(routes.RTA_OIF))
+
+
 def read_neighbour(body: bytes) -> Neighbour | None:
     """From RTM_NEWNEIGH. None for a family that is not IPv4 or IPv6 (a bridge's forwarding table)."""
     family, index, state, flags, _kind = fixed(routes.NDMSG, body)

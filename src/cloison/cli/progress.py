@@ -5,6 +5,8 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cloison.base.units import format_size
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
 
 WORDS = {
     "wait": "waiting for another command that builds it",
+    "ask": "asking the server",
+    "unsigned": "taking its list without a signature, as there is no keyring for it",
+    "fetch": "downloading",
+    "push": "uploading",
     "lists": "lists of packages",
     "base download": "downloading the base",
     "base unpack": "unpacking the base",
@@ -23,6 +29,7 @@ WORDS = {
     "measure": "measuring",
     "store": "storing",
 }
+IN_BYTES = frozenset({"fetch", "push"})  # stages whose numbers are bytes
 
 
 @contextlib.contextmanager
@@ -43,10 +50,11 @@ class _Lines:
         self._doing = doing
         self._stage = ""
 
-    def hear(self, stage: str, _done: int, _total: int | None) -> None:
+    def hear(self, stage: str, _done: int, total: int | None) -> None:
         if stage != self._stage:
             self._stage = stage
-            sys.stderr.write(f"{self._doing}: {WORDS.get(stage, stage)}\n")
+            size = f" {format_size(total)}" if stage in IN_BYTES and total else ""
+            sys.stderr.write(f"{self._doing}: {WORDS.get(stage, stage)}{size}\n")
             sys.stderr.flush()
 
 
@@ -65,9 +73,9 @@ class _Bar:
             if self._task is not None:
                 bar.remove_task(self._task)
             self._stage = stage
-            self._task = bar.add_task(f"{self._doing}: {WORDS.get(stage, stage)}", total=total)
+            self._task = bar.add_task(f"{self._doing}: {WORDS.get(stage, stage)}", total=total, size="")
         assert self._task is not None
-        bar.update(self._task, completed=done, total=total)
+        bar.update(self._task, completed=done, total=total, size=_size(done, total) if stage in IN_BYTES else "")
 
     def clear(self) -> None:
         """Leave the terminal as it was."""
@@ -82,9 +90,14 @@ class _Bar:
             TextColumn("{task.description}"),
             BarColumn(),
             TaskProgressColumn(show_speed=False),
+            TextColumn("{task.fields[size]}"),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
         )
         self._bar.start()
         return self._bar
+
+
+def _size(done: int, total: int | None) -> str:
+    return f"{format_size(done)} of {format_size(total)}" if total else format_size(done)

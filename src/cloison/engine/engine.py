@@ -216,7 +216,11 @@ class Engine:
         rebuild: bool = False,
         progress: Progress | None = None,
     ) -> "Image":
-        """The image behind a name, a digest or `template[/release]`; built where it is missing, or with `rebuild`."""
+        """The image behind a name, a digest or `template[/release]`; built where it is missing, or with `rebuild`.
+
+        `docker://…` and `REMOTE:NAME` are pulled where they are missing: see `engine.servers`."""
+        if ":" in reference:
+            return self.servers.image(reference, options=options, progress=progress)
         from cloison.images import obtain
 
         return obtain(self.images, reference, options=options, rebuild=rebuild, progress=progress)

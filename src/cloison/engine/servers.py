@@ -1,14 +1,26 @@
 """Registries and image servers, as the host's configuration has them."""
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from cloison.base.errors import Invalid, NotFound
 from cloison.engine import host_settings
-from cloison.images.servers.references import host_of
+from cloison.images.architecture import host_architecture
+from cloison.images.servers.references import SCHEME, Reference, host_of, parse
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.engine.host_settings import HostSettings
+    from cloison.images import Image
+    from cloison.images.servers.settings import Remote
+
+Progress = Callable[[str, int, int | None], None]
+
+
+def _in_silence(_stage: str, _done: int, _total: int | None) -> None:
+    """Nobody listens."""
 
 
 class Servers:
@@ -21,6 +33,72 @@ class Servers:
     def settings(self) -> "HostSettings":
         """The host's configuration. Raises Invalid, Host."""
         return host_settings.load(self._engine.layout.settings)
+
+    def image(
+        self, text: str, *, options: Mapping[str, str] | None = None, progress: Progress | None = None
+    ) -> "Image":
+        """The image behind a name or digest of the store, `docker://…` or `REMOTE:NAME`, pulled where it is missing.
+
+        Raises what `pull` raises; Invalid for options, which are those of templates."""
+        if options:
+            raise Invalid(f"{text} is not built by a template, so that it has no options", hint="leave --option away")
+        known = self._engine.images.known(text) or self._engine.images.known(self._name(text))
+        return known or self.pull(text, progress=progress)
+
+    def pull(
+        self,
+        text: str,
+        *,
+        name: str = "",
+        platform: str = "",
+        is_insecure: bool = False,
+        progress: Progress | None = None,
+    ) -> "Image":
+        """Bring an image from its server, where the store does not have it as it is there now; with one more `name`.
+
+        `platform` is as in linux/arm64; by default it is this host's. Raises Invalid, NotFound, Denied, Remote,
+        Unsupported, NoSpace, Host."""
+        from cloison.images.changes import check_name
+        from cloison.images.servers import platforms, pulling
+        from cloison.images.servers.session import open_session
+
+        names = (self._name(text), *([name] if name else []))
+        for one in names:
+            check_name(one)
+        wanted = platforms.parse(platform) if platform else platforms.platform_of(host_architecture())
+        reference, remote = self._reference(text)
+        insecure = (reference.host,) if is_insecure else ()
+        proxy = remote.proxy if remote else ""
+        with open_session(self.settings.registries, insecure=insecure, proxy=proxy) as session:
+            sources = session.sources(reference.host, remote)
+            order = pulling.Pull(reference, sources, wanted, names, is_platform_chosen=bool(platform))
+            return pulling.pull(self._engine.images, order, progress or _in_silence)
+
+    def _name(self, text: str) -> str:
+        """The name under which the store has what is behind a reference. Raises Invalid."""
+        return text if self._remote(text) else parse(text).name
+
+    def _remote(self, text: str) -> "Remote | None":
+        """The remote that a reference names; None for `docker://…`. Raises NotFound for one that there is not."""
+        if text.startswith(SCHEME):
+            return None
+        name, _, rest = text.partition(":")
+        remotes = self.settings.all_remotes
+        if name not in remotes:
+            known = ", ".join(sorted(remotes))
+            raise NotFound(f"there is no image {text!r}, and no remote {name!r}", hint=f"the remotes are {known}")
+        if not rest:
+            raise Invalid(f"{text!r} names a remote and no image", hint=f"as in {name}:debian/12", reference=text)
+        return remotes[name]
+
+    def _reference(self, text: str) -> "tuple[Reference, Remote | None]":
+        """The image in a registry behind `docker://…` or the name of a remote that is a registry."""
+        remote = self._remote(text)
+        if remote is None:
+            return parse(text), None
+        place = urlsplit(remote.url)
+        prefix = f"{place.path.strip('/')}/" if place.path.strip("/") else ""
+        return parse(f"{SCHEME}{place.netloc}/{prefix}{text.partition(':')[2]}"), remote
 
     def login(self, host: str, user: str, password: str, *, is_insecure: bool = False) -> str:
         """Keep a user and password for a registry, after it has taken them; where they are kept, for people.

@@ -15,7 +15,7 @@ from cloison.images.image import Facts, Image
 from cloison.images.layout import Descriptor, Index, Layer, Manifest, Record, hex_of
 
 # The tag at the end may have capitals, as those of registries do.
-_NAME = re.compile(r"[a-z0-9]+([._+:@/-]{1,2}[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?")
+_NAME = re.compile(r"[a-z0-9]+((-+|[._+:@/]{1,2})[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?")
 AWAY = ".away"  # ends the name of a layer that is about to be deleted
 BESIDE = (".skeleton", ".kept")  # end the names of what is kept beside a layer: see `skeleton`
 

@@ -86,6 +86,10 @@ def remove_tree(path: str) -> None:
     """Remove `path` and everything below it; symbolic links are not followed. What is gone already is no error."""
     import shutil
 
+    if os.path.islink(path) or not os.path.isdir(path):  # what is kept beside a layer
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        return
     shutil.rmtree(path, onerror=_unless_gone)
 
 

@@ -88,6 +88,11 @@ def wanted(image: str, name: str, words: Mapping[str, Any]) -> Wanted:
     return Wanted(image, name, (*config, *words["settings"]), dict(pairs(words["options"])))
 
 
+def obtaining(image: str) -> str:
+    """What is done to get an image that is not there yet, for the progress."""
+    return f"pulling {image}" if ":" in image else f"building {image}"
+
+
 def pairs(options: Iterable[str]) -> Iterable[tuple[str, str]]:
     """The options of a template, as name and value. Raises Invalid."""
     for option in options:
@@ -102,6 +107,8 @@ def pairs(options: Iterable[str]) -> Iterable[tuple[str, str]]:
     examples=(
         "cloison create debian/12 web",
         "cloison create busybox --memory 64M --cpus 0.5",
+        "cloison create images:alpine/3.20 small",
+        "cloison create docker://registry.example.org/tools/web:1.2 web",
         "cloison create debian/12 web --set env.LANG=C.UTF-8 --network lan --port 8080:80",
     ),
 )
@@ -110,10 +117,11 @@ def pairs(options: Iterable[str]) -> Iterable[tuple[str, str]]:
 def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> None:
     """Make an instance from an image; print its name.
 
-    It is not started. An image that is not there yet is built by its template. Without NAME it gets one.
+    It is not started. An image that is not there yet is built by its template, or pulled from the server that its name
+    begins with. Without NAME it gets one.
     """
     order = wanted(image, name, words)
-    with invocation.progress(f"building {order.image}") as progress:
+    with invocation.progress(obtaining(order.image)) as progress:
         made = invocation.engine.create(
             order.image, order.name, config=order.config, options=order.options, progress=progress
         )

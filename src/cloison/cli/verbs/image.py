@@ -10,6 +10,7 @@ from cloison.cli.completing import images
 from cloison.cli.invocation import Invocation
 from cloison.cli.table import aligned, listed, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
+from cloison.cli.verbs import image_servers
 from cloison.cli.verbs.create import pairs
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ _image_argument = click.argument("image", shell_complete=images)
 @click.group("image")
 def command() -> None:
     """Build, list, tag and remove images."""
+
+
+for _verb in image_servers.VERBS:
+    command.add_command(_verb)
 
 
 @command.command("ls", cls=Verb, examples=("cloison image ls", "cloison image ls --json"))

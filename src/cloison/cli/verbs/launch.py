@@ -6,7 +6,7 @@ import click
 
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, pass_invocation, verbose
-from cloison.cli.verbs.create import creating, wanted
+from cloison.cli.verbs.create import creating, obtaining, wanted
 
 
 @click.command(
@@ -23,11 +23,11 @@ from cloison.cli.verbs.create import creating, wanted
 def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> None:
     """Make an instance from an image, and start it; print its name.
 
-    An image that is not there yet is built by its template. Without NAME it gets one. One that does not start is
-    deleted again.
+    An image that is not there yet is built by its template, or pulled from the server that its name begins with.
+    Without NAME it gets one. One that does not start is deleted again.
     """
     order = wanted(image, name, words)
-    with invocation.progress(f"building {order.image}") as progress:
+    with invocation.progress(obtaining(order.image)) as progress:
         made = invocation.engine.launch(
             order.image,
             order.name,

@@ -45,8 +45,8 @@ class Registry:
     ) -> None:
         self.http = http
         self.name = name
-        self.authorization = Authorization(http, name, credentials, is_insecure=is_insecure)
-        self._is_insecure = is_insecure
+        is_plain = is_insecure or address.startswith("http://")  # which somebody has written down
+        self.authorization = Authorization(http, name, credentials, is_insecure=is_plain)
         self._base = address or (_DOCKER_BASE if name == DOCKER else "" if is_insecure else f"https://{name}")
 
     @property

@@ -26,10 +26,17 @@ class Session(msgspec.Struct, frozen=True):
             self.http, name, self.keyring.get(name), address=address, is_insecure=self.http.is_insecure(name)
         )
 
-    def sources(self, name: str) -> tuple[Registry, ...]:
+    def sources(self, name: str, remote: Remote | None = None) -> tuple[Registry, ...]:
         """Where images of the registry `name` can be pulled from: its mirrors, then itself."""
-        mirrors = self.registries.mirrors.get(name, ())
-        return (*(self.registry(host(address), address=address) for address in mirrors), self.registry(name))
+        mirrors = remote.mirrors if remote else self.registries.mirrors.get(name, ())
+        itself = self.registry(name, address=_address(remote) if remote else "")
+        return (*(self.registry(host(mirror), address=mirror) for mirror in mirrors), itself)
+
+
+def _address(remote: Remote) -> str:
+    """Scheme and host of a remote that is a registry; where its path leads is a part of the names."""
+    parts = urlsplit(remote.url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 @contextlib.contextmanager

@@ -342,3 +342,46 @@ def test_a_subnet_that_overlaps_is_refused(subnet: str, engine: Engine) -> None:
     engine.networks.create("lan", ["ipv4=10.41.0.1/24", "ipv6=fd41::1/64"])
     with pytest.raises(CloisonError, match=r"overlap|collide|taken|has"):
         engine.networks.create("other", [subnet])
+
+
+# --- counts ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_network_counts_what_the_kernel_counts(nicked: Nicked, engine: Engine, outside: World) -> None:
+    """Its bytes are those of the bridge, and a rule counts the packets that it was about."""
+    engine.networks.create("lan", ["ipv4=10.55.0.1/24", "ipv6=none", f"rules=deny out udp 7 to {netlab.FAR4}"])
+    web = nicked("web", "nics.eth0.network=lan")
+    bridge = netlab.bridge_of(web)
+
+    def kernel(name: str) -> int:
+        return int(Path(f"/sys/class/net/{bridge}/statistics/{name}").read_text())
+
+    def counted() -> tuple[int, int]:
+        (rule,) = [
+            each
+            for each in engine.networks.info("lan").rules
+            if "deny out udp 7" in each.text and each.chain == "from_lan"
+        ]
+        assert rule.packets is not None and rule.bytes is not None
+        return rule.packets, rule.bytes
+
+    assert counted() == (0, 0)
+    assert netlab.cannot_reach(web, netlab.FAR4, 7, "udp")
+    packets, size = counted()
+    assert packets >= 1
+    assert size >= packets * 28  # IPv4 and UDP headers
+    with netlab.serving(outside):
+        before = kernel("rx_bytes"), kernel("tx_bytes")
+        for _ in range(20):
+            netlab.asks(web, netlab.FAR4)
+    low = kernel("rx_bytes"), kernel("tx_bytes")
+    info = engine.networks.info("lan")
+    high = kernel("rx_bytes"), kernel("tx_bytes")
+    assert low[0] <= (info.received_bytes or 0) <= high[0]
+    assert low[1] <= (info.sent_bytes or 0) <= high[1]
+    assert high[0] - before[0] > 20 * 3 * 40  # so many connections have at least as many headers
+    assert counted()[0] == packets  # what the rule is not about
+    (nic,) = web.nics.list()
+    inside = netlab.ip(web, "-s", "link", "show", "eth0")[0]["stats64"]
+    assert (nic.received_packets or 0) <= inside["rx"]["packets"]
+    assert 20 * 3 <= (nic.sent_packets or 0) <= inside["tx"]["packets"]

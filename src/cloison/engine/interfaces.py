@@ -243,6 +243,7 @@ class _Made:
             mode=nic.mode or ("bridge" if self._kind == MACVLAN else ""),
             vlan=nic.vlan or 0,
             is_isolated=bool(network and network.is_isolated and self._kind == BRIDGED),
+            is_hairpin=bool(ports) and self._kind == BRIDGED and host.filters_bridges(),
             ingress_bps=nic.ingress_bps or 0,
             egress_bps=(nic.egress_bps or 0) if has_end else 0,
             proxies=self._proxies(),

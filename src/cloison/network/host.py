@@ -105,6 +105,12 @@ def listening(protocol: str, first: int, last: int, address: str = "") -> tuple[
     return None
 
 
+def filters_bridges() -> bool:
+    """Whether what crosses a bridge meets the rules of what is routed (br_netfilter, which Docker loads): then a port
+    of the host that leads back to who asks it is led back within the bridge, which does not do so by itself."""
+    return inventory.setting("/proc/sys/net/bridge/bridge-nf-call-iptables") == "1"
+
+
 def has_ipv6() -> bool:
     """Whether the host has IPv6 at all."""
     return inventory.setting("/proc/sys/net/ipv6/conf/all/disable_ipv6") is not None

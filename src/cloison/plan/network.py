@@ -231,6 +231,8 @@ def _port(interface: Interface, host_index: int) -> Iterator[tuple[Message, str]
         return
     if interface.is_isolated:
         yield netlink.set_port(host_index, is_isolated=True), f"bridge link set dev {interface.host_name} isolated on"
+    if interface.is_hairpin:
+        yield netlink.set_port(host_index, is_hairpin=True), f"bridge link set dev {interface.host_name} hairpin on"
     if interface.vlan:
         dev = f"dev {interface.host_name}"
         yield netlink.delete_port_vlan(host_index, 1, last=4094), f"bridge vlan del {dev} vid 1-4094"
@@ -296,6 +298,9 @@ def _changed(before: Interface, after: Interface, index: int) -> Iterator[Netlin
     if before.is_isolated != after.is_isolated:
         words = f"bridge link set dev {after.host_name} isolated {'on' if after.is_isolated else 'off'}"
         yield _step(words, netlink.set_port(index, is_isolated=after.is_isolated))
+    if before.is_hairpin != after.is_hairpin:
+        words = f"bridge link set dev {after.host_name} hairpin {'on' if after.is_hairpin else 'off'}"
+        yield _step(words, netlink.set_port(index, is_hairpin=after.is_hairpin))
 
 
 def _shield(build: Builder, interface: Interface) -> None:

@@ -110,6 +110,7 @@ def test_a_start_killed_at_every_step(hook: str, engine: Engine, rich: Instance)
     assert start_killed(engine, rich, hook, of_networks(rich)) == []
 
 
+@pytest.mark.slow
 def test_the_monitor_killed_in_every_undo_step(engine: Engine, rich: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
     before, wrong = netlab.state(), []
     count = len(list(rich.explain().undo()))

@@ -136,6 +136,20 @@ def test_rules_of_a_nic_on_no_network_go_with_the_last_of_them(nicked: Nicked) -
     assert after == before
 
 
+@pytest.mark.parametrize("filters", [0, 1])
+def test_who_has_a_port_reaches_it_himself(filters: int, nicked: Nicked, lab: netlab.Lab) -> None:
+    """With br_netfilter, which Docker switches on, what is led back does not leave the bridge."""
+    lab.host.do(f"sysctl -qw net.bridge.bridge-nf-call-iptables={filters}")
+    try:
+        web, db = nicked("web", "ports.8080/tcp=80", "nics.eth0.type=bridged"), nicked("db")
+        db.set("ports.8081/tcp=80")
+        for each, port in ((web, 8080), (db, 8081)):
+            with netlab.serving(each):
+                assert "E" not in netlab.asks(each, netlab.HOST4, port)
+    finally:
+        lab.host.do("sysctl -qw net.bridge.bridge-nf-call-iptables=1")
+
+
 def test_of_a_second_nic(nicked: Nicked, engine: Engine, outside: World) -> None:
     engine.networks.create("back", ["ipv4=10.55.0.1/24", "ipv6=none"])
     web = nicked("web", "nics.eth0.type=bridged", "nics.eth1.network=back", "ports.8080/tcp=80@eth1")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cloison
 from bench import docker, lxc, wires
 from bench.ground import LIMITS, Ground
 from bench.processes import ENVIRONMENT, Failed, found, output, timed
@@ -134,7 +135,10 @@ def _between_instances(ground: Ground, subnet: str) -> Measure:
         instance.start()
 
     def ask(words: list[str]) -> str:
-        done = client.exec(words, timeout_s=RUN_S + PATIENCE_S)
+        try:
+            done = client.exec(words, timeout_s=RUN_S + PATIENCE_S)
+        except (TimeoutError, cloison.CloisonError) as problem:
+            raise Failed(f"iperf3 in an instance: {problem or 'no answer in time'}") from problem
         if done.code:
             raise Failed(f"iperf3 in an instance exited with {done.code}: {done.stdout.decode(errors='replace')[:200]}")
         return done.stdout.decode()

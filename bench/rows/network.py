@@ -138,7 +138,7 @@ def _between_instances(ground: Ground, subnet: str) -> Measure:
         try:
             done = client.exec(words, timeout_s=RUN_S + PATIENCE_S)
         except (TimeoutError, cloison.CloisonError) as problem:
-            raise Failed(f"iperf3 in an instance: {problem or 'no answer in time'}") from problem
+            raise Failed(f"iperf3 in an instance: {problem!r}") from problem
         if done.code:
             raise Failed(f"iperf3 in an instance exited with {done.code}: {done.stdout.decode(errors='replace')[:200]}")
         return done.stdout.decode()

@@ -134,7 +134,14 @@ def start_at_once(engine: Engine, root: Path, count: int, at_once: int) -> list[
                 assert process.returncode == 0, (name, said)
                 del running[name]
         time.sleep(0.02)
-    return [netlab.address(instance) for instance in engine.instances()]
+    held = {instance.name: netlab.address(instance) for instance in engine.instances()}
+    # The store and dnsmasq say the same.
+    members = {each.instance: each.addresses[0].partition("/")[0] for each in engine.networks.info("cloison0").members}
+    assert members == held
+    server = netlab.address(HERE, netlab.bridge_of(engine.instances()[0]))
+    for name, address in held.items():
+        assert eventually(lambda n=name, a=address: netlab.resolve(server, f"{n}.cloison") == [a], 5)  # type: ignore[misc]
+    return list(held.values())
 
 
 def test_started_at_once_each_has_an_address_of_its_own(engine: Engine, root: Path) -> None:

@@ -749,7 +749,8 @@ _Static_assert(sizeof(struct arg_write_file) == 8 * 3,
 	       "write_file");
 int do_write_file(const struct arg_write_file *, struct state *);
 
-/* Take a mount away, and the file that it was on; neither need be there. */
+/* Take a mount away, and the file or empty directory that it was on; neither
+ * need be there. */
 struct arg_umount {
 	const char *path;
 };

@@ -201,7 +201,9 @@ do_umount(const struct arg_umount *arg, UNUSED struct state *st)
 	if (sys_umount2(arg->path, MNT_DETACH | UMOUNT_NOFOLLOW) < 0 &&
 	    errno != EINVAL && errno != ENOENT)
 		return -errno;
-	return unlink(arg->path) < 0 && errno != ENOENT ? -errno : 0;
+	if (unlink(arg->path) == 0 || errno == ENOENT)
+		return 0;
+	return errno == EISDIR && rmdir(arg->path) == 0 ? 0 : -errno;
 }
 
 int

@@ -24,7 +24,11 @@ packages_for() {
 	case $1 in
 	build) echo gcc git libc6-dev libseccomp2 make musl-tools ;;
 	run) echo busybox-static debootstrap dnsmasq-base mmdebstrap nftables ;;
-	test) echo clang docker.io docker-registry iperf3 iproute2 iptables isc-dhcp-client libclang-rt-14-dev lxcfs procps shellcheck skopeo strace tmux udhcpc umoci util-linux zstd ;;
+	test)
+		echo acl btrfs-progs clang docker.io docker-registry e2fsprogs iperf3 iproute2 iptables isc-dhcp-client
+		echo libcap2-bin libclang-rt-14-dev lxcfs procps shellcheck skopeo strace tmux udhcpc umoci util-linux xfsprogs
+		echo zstd
+		;;
 	bench) echo bubblewrap crun docker.io iperf3 iproute2 iptables lxc podman runc systemd-container ;;
 	vm) echo e2fsprogs mmdebstrap qemu-system-x86 ;;
 	*) die "no packages for '$1': there is build, run, test, bench, vm" ;;

@@ -19,7 +19,7 @@ import msgspec
 from cloison.base.errors import Busy, NotFound
 from cloison.engine.records import DEFAULT_POOL, Record, save, tree_of
 from cloison.engine.store import Store
-from cloison.storage.driver import RootLayers, Tree
+from cloison.storage.driver import Driver, RootLayers, Tree
 from cloison.storage.overlay import OverlayDriver
 
 if TYPE_CHECKING:
@@ -79,15 +79,20 @@ class Pools:
         """One of them. Raises NotFound."""
         return load(self._engine.store, name)
 
-    def driver(self, name: str) -> OverlayDriver:
+    def driver(self, name: str) -> Driver:
         """What carries out things in a pool. Raises NotFound."""
         pool = self.get(name)
-        return OverlayDriver(pool.name, pool.source or self._home(name))
+        place = pool.source or self._home(name)
+        if pool.driver == "overlay":  # nearly every start comes here
+            return OverlayDriver(pool.name, place)
+        from cloison.storage import drivers
+
+        return drivers.driver(pool.driver, pool.name, place, pool.options)
 
     # --- trees ---------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
-    def making(self, name: str) -> Iterator[OverlayDriver]:
+    def making(self, name: str) -> Iterator[Driver]:
         """Make trees of a pool, and write the record that mentions them; what is left of a failure is deleted."""
         driver, lock = self.driver(name), self._lock(name)
         is_whole = False
@@ -158,8 +163,10 @@ class Pools:
             return record
         tree = tree_of(record)
         adopted = msgspec.structs.replace(record, tree=tree)
-        with self.making(tree.pool) as driver:
-            driver.adopt(self._engine.layout.instance(record.id), tree.name)
+        with self.making(tree.pool):
+            OverlayDriver(DEFAULT_POOL, self._home(DEFAULT_POOL)).adopt(
+                self._engine.layout.instance(record.id), tree.name
+            )
             with self._engine.store.transaction() as changes:
                 save(changes, adopted)
         return adopted

@@ -31,6 +31,12 @@ def overlay(lower: tuple[int, ...], upper: int | None = None, work: int | None =
     return _in_own_directory(lambda: _new("overlay", (*options, "userxattr"), 0 if upper else MOUNT_ATTR_RDONLY))
 
 
+def device(fstype: str, source: str, options: tuple[str, ...] = (), *, is_read_only: bool = False) -> int:
+    """A file system of a block device. Gives a descriptor, owned by the caller. Raises OSError."""
+    words = (f"source={source}", *options, *(("ro",) if is_read_only else ()))
+    return _new(fstype, words, MOUNT_ATTR_RDONLY if is_read_only else 0)
+
+
 def tree(path: str, *, is_read_only: bool = False) -> int:
     """A copy of the mount of `path` that begins there. Gives a descriptor, owned by the caller. Raises OSError."""
     fd = _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), OPEN_TREE_CLONE | os.O_CLOEXEC)

@@ -21,12 +21,19 @@ class OverlayRoot(msgspec.Struct, frozen=True):
 
 
 class DirectoryRoot(msgspec.Struct, frozen=True):
-    """A root file system that is one directory of the host (an OCI bundle's)."""
+    """A root file system that is one directory of the host: an OCI bundle's, or a tree that does not stack."""
 
     path: str
 
 
-RootSource = OverlayRoot | DirectoryRoot
+class ImageRoot(msgspec.Struct, frozen=True):
+    """A root file system in an ext4, `image` being a file or a block device; `mount` is the path of mount(8)."""
+
+    image: str
+    mount: str
+
+
+RootSource = OverlayRoot | DirectoryRoot | ImageRoot
 
 
 class CgroupPlace(msgspec.Struct, frozen=True):

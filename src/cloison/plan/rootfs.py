@@ -7,7 +7,9 @@ an id-mapped upper layer). Until then they wait on a tmpfs that covers the run d
     run directory  (tmpfs, in the new mount namespace only)
     |-- 0, 1, ...  the read-only layers, top first
     |-- w          the writable directory: upper and work
-    `-- root       the overlay, which becomes the root
+    `-- root       the overlay, or the one directory that a root without layers is; which becomes the root
+
+A root in an ext4 of its own is mounted first, on a directory of the run directory, and is one directory from then on.
 
 No path inside the root file system is trusted: targets are resolved beneath the root's descriptor (openat2(2),
 RESOLVE_IN_ROOT), and attached by descriptor. Pure.
@@ -30,21 +32,24 @@ from cloison.kernel.abi import (
     PROPAGATION_OPTIONS,
 )
 from cloison.plan.builder import Builder
-from cloison.plan.inputs import CgroupPlace, DirectoryRoot, OverlayRoot, RootSource
+from cloison.plan.inputs import CgroupPlace, DirectoryRoot, ImageRoot, OverlayRoot, RootSource
 from cloison.plan.steps import (
     NO_SLOT,
     Create,
     Fchdir,
     Fsmount,
     MaskPath,
+    Mkdir,
     MountSetattr,
     MoveMount,
     Open,
     OpenTree,
     ReadonlyPath,
     RootPropagation,
+    Run,
     Symlink,
     Sysctl,
+    Umount,
 )
 from cloison.spec.oci import Mount, Spec
 
@@ -67,7 +72,21 @@ class Trees:
         self.writable = writable
 
 
-def take_layers(build: Builder, root: RootSource) -> Trees:
+def mount_image(build: Builder, root: RootSource, run_dir: str) -> OverlayRoot | DirectoryRoot:
+    """Mount a root that is in an ext4 of its own; gives the directory. mount(8) finds a loop device for a file, and
+    takes the one that it has already, should it still be mounted somewhere."""
+    if not isinstance(root, ImageRoot):
+        return root
+    build.chapter("the root file system: mount its disk")
+    at = f"{run_dir}/disk"
+    build.host(Mkdir(NO_SLOT, at, 0o700), undo=(Umount(at),))
+    loop = () if root.image.startswith("/dev/") else ("loop",)
+    options = ",".join((*loop, "nodev", "noatime"))
+    build.host(Run((root.mount, "-t", "ext4", "-o", options, root.image, at), ""))
+    return DirectoryRoot(at)
+
+
+def take_layers(build: Builder, root: OverlayRoot | DirectoryRoot) -> Trees:
     """Take hold of what the root file system is made of, before the clone."""
     build.chapter("the root file system: take hold of its layers")
     sources = root.lower if isinstance(root, OverlayRoot) else ()
@@ -77,6 +96,8 @@ def take_layers(build: Builder, root: RootSource) -> Trees:
         build.host(OpenTree(slot, NO_SLOT, path, OPEN_TREE_CLONE))
     last = build.slot()
     build.host(OpenTree(last, NO_SLOT, writable, OPEN_TREE_CLONE))
+    if isinstance(root, DirectoryRoot):  # an overlay of a user namespace heeds no devices anyway
+        build.host(MountSetattr(last, 0, MOUNT_ATTR_NODEV, 0, MS_PRIVATE, NO_SLOT))
     return Trees(slots, last)
 
 
@@ -116,7 +137,7 @@ def stage(build: Builder, run_dir: str) -> int:
     return staged
 
 
-def assemble(build: Builder, root: RootSource, trees: Trees, stage: int) -> int:
+def assemble(build: Builder, root: OverlayRoot | DirectoryRoot, trees: Trees, stage: int) -> int:
     """Put the layers together on the stage; gives the slot of the root."""
     build.chapter("the root file system: put the layers together where nobody else sees them")
     if isinstance(root, DirectoryRoot):

@@ -13,7 +13,7 @@ from cloison.kernel.abi import (
 )
 from cloison.plan import cgroups, process, rootfs
 from cloison.plan.builder import Builder
-from cloison.plan.inputs import CgroupPlace, HostLimits, NetworkPlace, Places, RootSource
+from cloison.plan.inputs import CgroupPlace, DirectoryRoot, HostLimits, NetworkPlace, OverlayRoot, Places, RootSource
 from cloison.plan.plan import Plan
 from cloison.plan.steps import (
     NO_SLOT,
@@ -82,7 +82,8 @@ def compile_start(
     cgroups.make(build, places, spec.linux.resources, _owner(spec))
     unified = cgroups.open_unified(build, places)
     bell = _watch_oom(build, places) if alarm else NO_SLOT
-    trees = rootfs.take_layers(build, root)
+    whole = rootfs.mount_image(build, root, files.run_dir)
+    trees = rootfs.take_layers(build, whole)
     binds = rootfs.take_binds(build, spec)
     socket = _listen(build, files)
     _clone(build, spec, flags, unified)
@@ -92,7 +93,7 @@ def compile_start(
         userns = build.slot()
         build.host(OpenChildNs(userns, "user"))
         rootfs.map_layers(build, trees, userns)
-    merged = _inside(build, spec, root, trees, files, places, host.parameters)
+    merged = _inside(build, spec, whole, trees, files, places, host.parameters)
     if _asks_for(spec, "network"):
         _take_up(build, interfaces, place, is_loopback_up=is_loopback_up)
     rootfs.attach_mounts(build, spec, merged, places, binds, host.parameters)
@@ -193,7 +194,7 @@ def _id_map(mappings: tuple[IdMapping, ...]) -> str:
 def _inside(
     build: Builder,
     spec: Spec,
-    root: RootSource,
+    root: OverlayRoot | DirectoryRoot,
     trees: rootfs.Trees,
     files: Places,
     places: tuple[CgroupPlace, ...],

@@ -578,9 +578,9 @@ class WriteFile(Step, frozen=True):
 
 
 class Umount(Step, frozen=True):
-    """Take a mount away, and the file that it was on; neither need be there."""
+    """Take a mount away, and the file or empty directory that it was on; neither need be there."""
 
-    kind, number, source = "umount", 84, "umount2(2), unlink(2)"
+    kind, number, source = "umount", 84, "umount2(2), unlink(2), rmdir(2)"
     path: Text
 
 

@@ -17,7 +17,7 @@ from cloison.base.errors import CloisonError, Host, Invalid, Kernel, Unsupported
 from cloison.kernel import cgroup_world, cgroups, procfs
 from cloison.kernel.cgroup_world import CgroupWorld
 from cloison.plan.codec import decode, encode
-from cloison.plan.inputs import CgroupPlace, OverlayRoot, Places
+from cloison.plan.inputs import CgroupPlace, Places
 from cloison.plan.plan import Plan
 from cloison.plan.text import call
 from cloison.runtime import host, launcher, monitor, scope
@@ -101,7 +101,7 @@ class ContainerDriver:
         return compile_start(
             f"start {request.name}",
             request.spec,
-            root=OverlayRoot(request.root.lower, request.root.writable),
+            root=host.root(request.root),
             places=places,
             files=Places(
                 rundir.path, rundir.journal, rundir.socket, request.log, request.log_size_bytes, request.record

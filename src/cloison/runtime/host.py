@@ -5,8 +5,9 @@ import os
 from cloison.base.errors import Unsupported
 from cloison.kernel import capabilities, cgroup_world, cgroups
 from cloison.kernel.cgroup_world import CgroupWorld, Hierarchy
-from cloison.plan.inputs import CgroupPlace, HostLimits
+from cloison.plan.inputs import CgroupPlace, DirectoryRoot, HostLimits, ImageRoot, OverlayRoot, RootSource
 from cloison.runtime.scope import KEEPERS
+from cloison.spec.driver import RootFiles
 
 FOLDER = "cloison"  # the one directory of cloison's in each hierarchy
 GUEST = "guest"
@@ -15,6 +16,15 @@ _HANDED_DOWN = frozenset({"cpu", "cpuset", "io", "memory", "pids"})
 
 # What systemd has a scope's directory in, where there is v1. The others (freezer, cpuset...) it leaves to everybody.
 _OF_SYSTEMD = frozenset({"blkio", "cpu", "cpuacct", "devices", "memory", "name=systemd", "pids"})
+
+
+def root(files: RootFiles) -> RootSource:
+    """What storage contributes, as the compiler of plans wants it. Raises Unsupported where mount(8) is missing."""
+    if files.image:
+        from cloison.kernel import process
+
+        return ImageRoot(files.image, process.needed("mount", package="mount"))
+    return OverlayRoot(files.lower, files.writable) if files.lower else DirectoryRoot(files.writable)
 
 
 def places(instance_id: str, scope: str, *, world: CgroupWorld | None = None) -> tuple[CgroupPlace, ...]:

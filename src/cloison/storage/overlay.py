@@ -14,10 +14,12 @@ import os
 from collections.abc import Iterable, Iterator
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import NotFound, Unsupported
+from cloison.base.errors import NotFound
 from cloison.base.ids import new_id
 from cloison.spec.driver import RootFiles
 from cloison.storage.driver import NO_LIMIT, Abilities, Progress, RootLayers, Size, Space, Split, Tree, Used
+
+MOST_LAYERS = 48  # below a tree; each costs a start some time, and 255 bytes have to name all of them: fsconfig(2)
 
 
 class OverlayDriver:
@@ -31,7 +33,10 @@ class OverlayDriver:
 
     @property
     def abilities(self) -> Abilities:
-        return Abilities(quota="", inode_quota="", incremental=True)
+        from cloison.storage import quotas
+
+        reason = quotas.why_not(self._pool, "overlay", self._path)
+        return Abilities(quota=reason, inode_quota=reason, incremental=True)
 
     def prepare(self) -> None:
         """Make the pool's own directories."""
@@ -68,10 +73,27 @@ class OverlayDriver:
         return self._made((frozen.name, *frozen.lower), size)
 
     def snapshot(self, tree: Tree, *, is_live: bool = False, progress: Progress | None = None) -> Split:
-        """Of a stopped one: a new tree over the one that there is."""
+        """Of a stopped one: a new tree over the one that there is. Of a running one: a copy of what it has changed."""
         self._expect(tree)
-        frozen = Tree(tree.pool, tree.name, tree.lower, is_frozen=True)
-        return Split(frozen, self._made((tree.name, *tree.lower), NO_LIMIT))
+        if is_live:
+            return Split(self._copied(tree.lower, (f"{self.place(tree.name)}/upper",), progress), tree)
+        if len(tree.lower) >= MOST_LAYERS:  # all of its own layers become one, every so often
+            own = tuple(name for name in tree.lower if name[0] != "/")
+            below = tree.lower[len(own) :]
+            layers = tuple(f"{self.place(name)}/upper" for name in (tree.name, *own))
+            frozen = self._copied(below, layers, progress)
+        else:
+            frozen = Tree(tree.pool, tree.name, tree.lower, is_frozen=True)
+        return Split(frozen, self._made((frozen.name, *frozen.lower), NO_LIMIT, beside=tree))
+
+    def _copied(self, lower: tuple[str, ...], layers: tuple[str, ...], progress: Progress | None) -> Tree:
+        """A new frozen tree with what is in `layers`, over `lower`."""
+        from cloison.storage import copying
+
+        made = self._made(lower, NO_LIMIT)
+        with self._whole(made):
+            copying.copy(layers, f"{self.place(made.name)}/upper", is_part=True, progress=progress)
+        return Tree(made.pool, made.name, made.lower, is_frozen=True)
 
     def resize(self, tree: Tree, size: Size) -> None:
         """Raises Unsupported where the file system has no project quotas."""
@@ -79,10 +101,12 @@ class OverlayDriver:
         self._limit(self.place(tree.name), size)
 
     def used(self, tree: Tree) -> Used:
-        """Counted, file by file."""
-        from cloison.storage import trees
+        """Counted, file by file, unless the file system does it for a limit."""
+        from cloison.storage import quotas, trees
 
-        return Used(trees.usage_bytes(self.place(tree.name)))
+        if not os.path.isdir(self.place(tree.name)):
+            return Used(0)
+        return quotas.used(self.place(tree.name)) or Used(trees.usage_bytes(self.place(tree.name)))
 
     def root(self, tree: Tree) -> RootFiles:
         """Layers below a directory. Pure: this is on the way of every start."""
@@ -115,6 +139,36 @@ class OverlayDriver:
                 fd = mounts.overlay(lower, held(f"{place}/upper"), held(f"{place}/work"))
             stack.callback(os.close, fd)
             yield fd
+
+    def changed(self, older: Tree, newer: Tree) -> Iterator[tuple[str, str]]:
+        """What differs; of a directory that is gone, only itself is named."""
+        from cloison.storage import scanning
+
+        for what, item in scanning.delta(self._stack(older), self._stack(newer)):
+            if what:
+                yield what, f"/{item.path}"
+
+    def send(self, frozen: Tree, since: Tree | None = None) -> Iterator[bytes]:
+        """The layers of its own; or what leads from the other to it."""
+        from cloison.storage import scanning, stream
+
+        if since is not None:
+            found = scanning.delta(self._stack(since), self._stack(frozen))
+            return stream.encode(stream.Base.TREE, stream.only_changed(found))
+        own = tuple(name for name in (frozen.name, *frozen.lower) if name[0] != "/")
+        layers = tuple(f"{self.place(name)}/upper" for name in own)
+        base = stream.Base.LAYERS if len(own) <= len(frozen.lower) else stream.Base.NOTHING
+        return stream.encode(base, scanning.scan(layers, is_part=base is stream.Base.LAYERS))
+
+    def receive(self, chunks: Iterable[bytes], lower: tuple[str, ...] = (), since: Tree | None = None) -> Tree:
+        """A tree over what the stream says that it is to be put upon."""
+        from cloison.storage import stream, writing
+
+        reader = stream.Reader(chunks)
+        made = self._made(stream.expected_below(reader.base, lower, since), NO_LIMIT)
+        with self._whole(made), writing.Writer(f"{self.place(made.name)}/upper", is_stacked=True) as writer:
+            reader.into(writer)
+        return Tree(made.pool, made.name, made.lower, is_frozen=True)
 
     def names(self) -> tuple[str, ...]:
         """All trees that there are."""
@@ -155,14 +209,18 @@ class OverlayDriver:
         below = tuple(each if each[0] == "/" else f"{self._trees}/{each}/upper" for each in tree.lower)
         return below or (f"{self._path}/empty",)
 
-    def _made(self, lower: tuple[str, ...], size: Size) -> Tree:
-        """A new tree. Its root directory takes owner and mode from `upper`: root's, 0755, whatever the umask."""
+    def _made(self, lower: tuple[str, ...], size: Size, *, beside: Tree | None = None) -> Tree:
+        """A new tree, whose limits are those of the one `beside` it. Its root directory takes owner and mode from
+        `upper`: root's, 0755, whatever the umask."""
         name = new_id()
         place = self.place(name)
         with full_disk_named(self._path):
             os.mkdir(place, 0o700)
             try:
-                self._limit(place, size)
+                if size != NO_LIMIT:
+                    self._limit(place, size)
+                if beside is not None:
+                    self._share(place, beside)
                 for part, mode in (("upper", 0o755), ("work", 0o700)):
                     os.mkdir(f"{place}/{part}")
                     os.chmod(f"{place}/{part}", mode)
@@ -173,10 +231,31 @@ class OverlayDriver:
                 raise
         return Tree(self._pool, name, lower)
 
+    @contextlib.contextmanager
+    def _whole(self, tree: Tree) -> Iterator[None]:
+        """Nothing of a new tree is left where it cannot be made; a full disk is named."""
+        try:
+            with full_disk_named(self._path):
+                yield
+        except BaseException:
+            from cloison.storage import trees
+
+            trees.delete(self.place(tree.name))
+            raise
+
+    def _stack(self, tree: Tree) -> tuple[str, ...]:
+        return (f"{self.place(tree.name)}/upper", *self._lower(tree))
+
     def _expect(self, tree: Tree) -> None:
         if not os.path.isdir(f"{self.place(tree.name)}/upper"):
             raise NotFound(f"the pool {self._pool} has no tree {tree.name}", path=self.place(tree.name))
 
+    def _share(self, place: str, other: Tree) -> None:
+        from cloison.storage import quotas
+
+        quotas.share(place, self.place(other.name))
+
     def _limit(self, place: str, size: Size) -> None:
-        if size != NO_LIMIT:
-            raise Unsupported(f"the pool {self._pool} (overlay) cannot limit the disk")
+        from cloison.storage import quotas
+
+        quotas.limit(self._pool, "overlay", place, size)

@@ -102,6 +102,11 @@ def delete(path: str) -> None:
         os.rmdir(path)
 
 
+def delete_below(parent: int, name: str) -> None:
+    """Delete the directory `name` of an open one, with all that is in it."""
+    delete(f"/proc/self/fd/{parent}/{name}")
+
+
 @contextlib.contextmanager
 def _mounts_named(path: str) -> Iterator[None]:
     try:

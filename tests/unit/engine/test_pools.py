@@ -78,7 +78,7 @@ def test_the_files_of_an_instance_of_before_become_its_tree(engine: Engine, tmp_
     assert engine.pools.used_bytes(record) > 0
     adopted = engine.pools.adopt(record)
     assert adopted.tree == tree_of(record) == Tree("default", record.id, record.layers)
-    place = Path(engine.pools.driver("default").place(record.id))
+    place = Path(engine.pools.driver("default").root(tree_of(record)).writable)
     assert (place / "upper/file").read_text() == "kept" and (place / "work").is_dir()
     assert os.listdir(directory) == ["console.log"]
     assert records.load(engine.store, record.id) == adopted
@@ -88,7 +88,7 @@ def test_the_files_of_an_instance_of_before_become_its_tree(engine: Engine, tmp_
 def test_who_died_while_adopting_is_followed_by_who_goes_on(engine: Engine, tmp_path: Path) -> None:
     record = stored(engine, tmp_path, None)
     Path(engine.layout.instance(record.id), "upper").mkdir(parents=True)
-    place = Path(engine.pools.driver("default").place(record.id))
+    place = Path(engine.pools.driver("default").root(tree_of(record)).writable)
     (place / "work").mkdir(parents=True)
     assert engine.pools.collect("default") == ()
     assert engine.pools.adopt(record).tree is not None

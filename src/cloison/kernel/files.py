@@ -1,0 +1,58 @@
+"""Contents of files, copied by the kernel: shared where the file system can, without their holes.
+
+Source: ioctl_ficlone(2), since Linux 4.5; copy_file_range(2); lseek(2), SEEK_DATA.
+"""
+
+import errno
+import fcntl
+import os
+from collections.abc import Iterator
+
+_FICLONE = 0x40049409
+_AT_ONCE = 1 << 26
+
+
+def share(source: int, target: int) -> bool:
+    """Make the empty file `target` share the blocks of `source`; False where the file system cannot."""
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError as problem:
+        if problem.errno in (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ETXTBSY):
+            return False
+        raise
+    return True
+
+
+def extents(fd: int, size: int) -> Iterator[tuple[int, int]]:
+    """The parts of a file that are not holes, as (offset, length)."""
+    at = 0
+    while at < size:
+        try:
+            begin = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as problem:
+            if problem.errno == errno.ENXIO:
+                return
+            raise
+        at = min(size, os.lseek(fd, begin, os.SEEK_HOLE))
+        if at > begin:
+            yield begin, at - begin
+
+
+def copy(source: int, target: int, size: int) -> None:
+    """Copy `size` bytes into the empty file `target`, holes as holes."""
+    os.ftruncate(target, size)
+    for begin, length in extents(source, size):
+        _copy_part(source, target, begin, begin + length)
+
+
+def _copy_part(source: int, target: int, begin: int, end: int) -> None:
+    while begin < end:
+        try:
+            count = os.copy_file_range(source, target, min(end - begin, _AT_ONCE), begin, begin)
+        except OSError as problem:
+            if problem.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS):
+                raise
+            count = os.pwrite(target, os.pread(source, min(end - begin, 1 << 20), begin), begin)
+        if count == 0:
+            return  # it has become shorter meanwhile
+        begin += count

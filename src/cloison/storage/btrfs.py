@@ -1,0 +1,246 @@
+"""The driver `btrfs`: every tree is a subvolume, and shares with others all that is the same.
+
+    <pool>/trees/<name>/          a tree; a frozen one is read-only
+    <pool>/images/<digest>/       the files of an image's layers, read-only: trees are snapshots of it
+    <pool>/images/<digest>.from   the paths of those layers; when one is gone, so is this
+    <pool>/trash/<random>/        what is being deleted
+
+Source: btrfs-subvolume(8), btrfs-qgroup(8), btrfs-quota(8).
+"""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+
+from cloison.base.disk import full_disk_named
+from cloison.base.errors import Busy, Host, Invalid, Unsupported
+from cloison.base.ids import new_id
+from cloison.kernel import inventory
+from cloison.spec.driver import RootFiles
+from cloison.storage import trees
+from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
+from cloison.storage.plain import PlainDriver
+from cloison.storage.programs import Programs
+
+_SUBVOLUME = 256  # the inode of every subvolume's root: BTRFS_FIRST_FREE_OBJECTID
+_NO_INODES = "btrfs cannot limit inodes; a pool of the driver loop, or of overlay on ext4 or xfs with prjquota, can"
+
+
+class BtrfsDriver(PlainDriver):
+    """The pool `pool`, in the directory `path` of a btrfs."""
+
+    def __init__(self, pool: str, path: str) -> None:
+        super().__init__(pool, path)
+        self._images = f"{path}/images"
+        self._programs = Programs("btrfs-progs", path)
+
+    @property
+    def abilities(self) -> Abilities:
+        return Abilities(inode_quota=_NO_INODES, incremental=True)
+
+    def prepare(self) -> None:
+        """Make the pool's own directories. Raises Unsupported where `path` is not in a btrfs."""
+        with full_disk_named(self._path):
+            os.makedirs(self._path, mode=0o700, exist_ok=True)
+            fstype = inventory.space(self._path).fstype
+            if fstype != "btrfs":
+                raise Unsupported(
+                    f"the pool {self._pool} needs a btrfs, and {self._path} is on {fstype}",
+                    hint="give it a directory of a btrfs, or a disk: --source",
+                )
+            self._programs.require("btrfs")
+            for path in (self._trees, self._images, self._trash):
+                os.makedirs(path, mode=0o700, exist_ok=True)
+
+    def destroy(self) -> None:
+        """Take the pool's own directories and subvolumes away."""
+        self.put_away(())
+        for name in self._cached():
+            self._forget(name)
+        self.sweep()
+        for path in (self._trees, self._images, self._trash):
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(path)
+
+    def space(self) -> Space:
+        """That of the btrfs."""
+        found = os.statvfs(self._path)
+        return Space(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    def create(self, layers: tuple[str, ...], size: Size = NO_LIMIT, *, progress: Progress | None = None) -> Tree:
+        """A snapshot of the image, which is copied here when it is used for the first time."""
+        if not layers:
+            return super().create(layers, size, progress=progress)
+        image = self._image(layers, progress)
+        with full_disk_named(self._path):
+            return Tree(self._pool, self._snapped(image, size, is_frozen=False))
+
+    def resize(self, tree: Tree, size: Size) -> None:
+        """Set the limit of what the subvolume refers to, that of its image included."""
+        self._expect(tree)
+        used = self.used(tree)
+        if size.bytes is not None and size.bytes < used.bytes:
+            raise Invalid(f"limits.disk={size.bytes} is less than the {used.bytes} bytes that are used")
+        self._limit(self._place(tree.name), size, was=used.limit)
+
+    def used(self, tree: Tree) -> Used:
+        """By its qgroup where there are quotas; else counted, what it shares with others included."""
+        place = self._place(tree.name)
+        with contextlib.suppress(Host):
+            lines = self._programs.run("btrfs", "qgroup", "show", "-re", "--raw", "-f", place).splitlines()
+            for line in lines:
+                fields = line.split()
+                if len(fields) >= 4 and fields[0].startswith("0/") and fields[1].isdecimal():
+                    limit = int(fields[3]) if fields[3].isdecimal() else None
+                    return Used(int(fields[1]), limit=Size(limit))
+        return Used(trees.usage_bytes(place))
+
+    def root(self, tree: Tree) -> RootFiles:
+        """The subvolume itself."""
+        return RootFiles((), self._place(tree.name))
+
+    def names(self) -> tuple[str, ...]:
+        """All trees that there are."""
+        try:
+            return tuple(sorted(os.listdir(self._trees)))
+        except FileNotFoundError:
+            return ()
+
+    def put_away(self, mentioned: Iterable[Tree]) -> tuple[str, ...]:
+        """Rename to the trash what nobody mentions, and images whose layers are gone."""
+        kept = {tree.name for tree in mentioned}
+        gone = tuple(name for name in self.names() if name not in kept)
+        for name in gone:
+            self._discard(self._place(name))
+        for name in self._cached():
+            if name.startswith(".") or not self._is_current(name):
+                self._forget(name)
+        return gone
+
+    def sweep(self) -> None:
+        """Delete the subvolumes in the trash."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._trash):
+                with contextlib.suppress(Busy):
+                    self._delete(f"{self._trash}/{name}")
+
+    # --- within --------------------------------------------------------------------------------------------
+
+    def _place(self, name: str) -> str:
+        return f"{self._trees}/{name}"
+
+    def _empty(self, size: Size) -> str:
+        name = new_id()
+        with full_disk_named(self._path):
+            self._programs.run("btrfs", "subvolume", "create", self._place(name))
+        with self._made(name):
+            os.chmod(self._place(name), 0o755)
+            if size != NO_LIMIT:
+                self._limit(self._place(name), size)
+        return name
+
+    def _copy(self, tree: Tree, size: Size | None, progress: Progress | None, *, is_frozen: bool) -> str:
+        return self._snapped(self._place(tree.name), size or NO_LIMIT, is_frozen=is_frozen)
+
+    def _snapped(self, source: str, size: Size, *, is_frozen: bool) -> str:
+        name = new_id()
+        read_only = ["-r"] if is_frozen else []
+        self._programs.run("btrfs", "subvolume", "snapshot", *read_only, source, self._place(name))
+        if size != NO_LIMIT:
+            with self._made(name):
+                self._limit(self._place(name), size)
+        return name
+
+    @contextlib.contextmanager
+    def _reached(self, name: str, *, is_read_only: bool) -> Iterator[str]:
+        yield self._place(name)
+
+    def _freeze(self, name: str) -> None:
+        self._programs.run("btrfs", "property", "set", "-ts", self._place(name), "ro", "true")
+
+    def _remove(self, name: str) -> None:
+        self._delete(self._place(name))
+
+    def _discard(self, path: str) -> None:
+        """Out of the way at once: a read-only subvolume cannot be renamed, and is deleted instead."""
+        try:
+            os.rename(path, f"{self._trash}/{new_id()}")
+        except OSError:
+            self._delete(path)
+
+    def _delete(self, path: str) -> None:
+        """Delete a subvolume, with those that a guest has made in it."""
+        try:
+            self._programs.run("btrfs", "subvolume", "delete", path)
+            return
+        except Host:
+            if not os.path.lexists(path):
+                return  # somebody else has swept it
+        with contextlib.suppress(Host):  # read-only ones are not to be emptied
+            self._programs.run("btrfs", "property", "set", "-ts", path, "ro", "false")
+        inner = [each for each, _dirs, _files in os.walk(path) if each != path and os.lstat(each).st_ino == _SUBVOLUME]
+        for each in reversed(inner):
+            self._programs.run("btrfs", "subvolume", "delete", each)
+        self._programs.run("btrfs", "subvolume", "delete", path)
+
+    def _limit(self, place: str, size: Size, *, was: Size = NO_LIMIT) -> None:
+        if size.inodes is not None:
+            raise Unsupported(f"the pool {self._pool}: {_NO_INODES}")
+        if size == was:
+            return
+        self._enable_quotas()
+        self._programs.run("btrfs", "qgroup", "limit", "none" if size.bytes is None else str(size.bytes), place)
+
+    def _enable_quotas(self) -> None:
+        """Simple ones, which cost nearly nothing, where kernel (6.7) and program have them; else those that count."""
+        with contextlib.suppress(Host):
+            self._programs.run("btrfs", "qgroup", "show", self._path)
+            return
+        try:
+            self._programs.run("btrfs", "quota", "enable", "--simple", self._path)
+        except Host:
+            self._programs.run("btrfs", "quota", "enable", self._path)
+            self._programs.run("btrfs", "quota", "rescan", "-w", self._path)
+
+    # --- images --------------------------------------------------------------------------------------------
+
+    def _image(self, layers: tuple[str, ...], progress: Progress | None) -> str:
+        from cloison.storage import copying
+
+        digest = hashlib.sha256("\n".join(layers).encode()).hexdigest()[:32]
+        place = f"{self._images}/{digest}"
+        if os.path.isdir(place):
+            return place
+        beside = f"{self._images}/.{new_id()}"
+        with full_disk_named(self._path):
+            self._programs.run("btrfs", "subvolume", "create", beside)
+            try:
+                copying.copy(layers, beside, progress=progress)
+                with open(f"{place}.from", "w", encoding="utf-8", errors="surrogateescape") as file:
+                    file.write("\n".join(layers))
+                with contextlib.suppress(OSError):  # somebody was faster
+                    os.rename(beside, place)
+                self._programs.run("btrfs", "property", "set", "-ts", place, "ro", "true")
+            finally:
+                if os.path.isdir(beside):
+                    self._delete(beside)
+        return place
+
+    def _forget(self, name: str) -> None:
+        """Drop a copied image; trees that were made of it stay as they are."""
+        self._discard(f"{self._images}/{name}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(f"{self._images}/{name}.from")
+
+    def _cached(self) -> list[str]:
+        with contextlib.suppress(FileNotFoundError):
+            return sorted(name for name in os.listdir(self._images) if not name.endswith(".from"))
+        return []
+
+    def _is_current(self, digest: str) -> bool:
+        try:
+            with open(f"{self._images}/{digest}.from", encoding="utf-8", errors="surrogateescape") as file:
+                return all(os.path.isdir(path) for path in file.read().split("\n"))
+        except FileNotFoundError:
+            return False

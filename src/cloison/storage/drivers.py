@@ -1,0 +1,34 @@
+"""Which drivers there are. Each is imported when a pool of it is used."""
+
+from collections.abc import Mapping
+
+from cloison.base.errors import Invalid
+from cloison.base.units import parse_size
+from cloison.storage.driver import Driver
+
+NAMES = ("overlay", "dir", "btrfs", "loop")
+
+
+def driver(kind: str, pool: str, path: str, options: Mapping[str, str]) -> Driver:
+    """The driver `kind` for a pool in the directory `path`. Raises Invalid for one that there is not."""
+    match kind:
+        case "overlay":
+            from cloison.storage.overlay import OverlayDriver
+
+            return OverlayDriver(pool, path)
+        case "dir":
+            from cloison.storage.directory import DirectoryDriver
+
+            return DirectoryDriver(pool, path)
+        case "btrfs":
+            from cloison.storage.btrfs import BtrfsDriver
+
+            return BtrfsDriver(pool, path)
+        case "loop":
+            from cloison.storage.image_file import DEFAULT_BYTES, LoopDriver
+
+            size = parse_size(options["size"], key="size") if "size" in options else DEFAULT_BYTES
+            has_quotas = options.get("user_quotas") == "true"
+            return LoopDriver(pool, path, default_bytes=size, has_user_quotas=has_quotas)
+        case _:
+            raise Invalid(f"there is no storage driver {kind!r}", hint=f"there is {', '.join(NAMES)}")

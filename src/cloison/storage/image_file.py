@@ -1,0 +1,233 @@
+"""The driver `loop`: every tree is an ext4 in a file of its own, mounted by the plan of the start.
+
+    <pool>/trees/<name>.img    a tree; sparse, as long as its limit
+    <pool>/trash/<random>      one that is being deleted
+
+So a tree has its own limit of bytes and of inodes, on any file system, and `df` inside tells it. The file takes what is
+written into it, and gives nothing back when files are deleted inside.
+Source: mke2fs(8), resize2fs(8), e2fsck(8), loop(4).
+"""
+
+import contextlib
+import errno
+import os
+import time
+from collections.abc import Iterable, Iterator
+
+from cloison.base.disk import full_disk_named
+from cloison.base.errors import Busy, Host, Invalid, Unsupported, WrongState
+from cloison.base.ids import new_id
+from cloison.kernel import files, loops, mounts
+from cloison.spec.driver import RootFiles
+from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
+from cloison.storage.plain import PlainDriver
+from cloison.storage.programs import Programs
+
+DEFAULT_BYTES = 10 << 30
+LEAST_BYTES = 16 << 20
+_PATIENCE_S = 10.0  # for the kernel, which lets go of a file system when its last mount namespace is gone
+_SPARSE = "assume_storage_prezeroed=1,nodiscard,root_owner=0:0"  # the file is new: there is nothing to be zeroed
+_NO_INODES = "the number of inodes of an ext4 is settled when it is made"
+
+
+class LoopDriver(PlainDriver):
+    """The pool `pool`, in the directory `path`. `default_bytes` is the size of a tree that is given none;
+    `has_user_quotas`: they are counted for users and groups inside."""
+
+    def __init__(
+        self, pool: str, path: str, *, default_bytes: int = DEFAULT_BYTES, has_user_quotas: bool = False
+    ) -> None:
+        super().__init__(pool, path)
+        self._default_bytes = default_bytes
+        self._has_user_quotas = has_user_quotas
+        self._programs = Programs("e2fsprogs", path)
+
+    @property
+    def abilities(self) -> Abilities:
+        return Abilities(is_instant=False, incremental=True)
+
+    def prepare(self) -> None:
+        """Make the pool's own directories. Raises Unsupported without e2fsprogs."""
+        with full_disk_named(self._path):
+            for path in (self._path, self._trees, self._trash):
+                os.makedirs(path, mode=0o700, exist_ok=True)
+        self._programs.require("mkfs.ext4", "e2fsck", "resize2fs")
+
+    def destroy(self) -> None:
+        """Take the pool's own directories away."""
+        self.put_away(())
+        self.sweep()
+        for path in (self._trees, self._trash):
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(path)
+
+    def space(self) -> Space:
+        """That of the file system that the files are on, as root sees it."""
+        found = os.statvfs(self._path)
+        return Space(found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize)
+
+    def resize(self, tree: Tree, size: Size) -> None:
+        """Grow it, also while it is mounted; shrink it while it is not. Raises WrongState, Invalid, Unsupported."""
+        self._expect(tree)
+        wanted = _rounded(self._default_bytes if size.bytes is None else size.bytes)
+        if size.inodes is not None:
+            raise Unsupported(f"the pool {self._pool} cannot change limits.inodes: {_NO_INODES}")
+        image = self._image(tree.name)
+        present = os.stat(image).st_size
+        if wanted == present:
+            return
+        held = loops.devices(image)
+        if wanted < present and held:
+            raise WrongState(f"the disk of {tree.name} cannot be made smaller while it runs", hint="stop it first")
+        with full_disk_named(self._path):
+            if held:
+                _lengthen(image, wanted)
+                loops.grow(held[0])
+                self._programs.run("resize2fs", held[0])
+            elif wanted > present:
+                _lengthen(image, wanted)
+                self._checked(image, "-f", "-p")
+                self._programs.run("resize2fs", image)
+                self._tidy(tree.name)
+            else:
+                self._shrink(image, wanted)
+                self._tidy(tree.name)
+
+    def used(self, tree: Tree) -> Used:
+        """What the file takes of the pool, and how long it may become."""
+        try:
+            found = os.stat(self._image(tree.name))
+        except FileNotFoundError:
+            return Used(0)
+        return Used(found.st_blocks * 512, limit=Size(found.st_size))
+
+    def root(self, tree: Tree) -> RootFiles:
+        """A file to be mounted."""
+        return RootFiles((), "", image=self._image(tree.name))
+
+    def names(self) -> tuple[str, ...]:
+        """All trees that there are."""
+        try:
+            return tuple(sorted(name.removesuffix(".img") for name in os.listdir(self._trees)))
+        except FileNotFoundError:
+            return ()
+
+    def put_away(self, mentioned: Iterable[Tree]) -> tuple[str, ...]:
+        """Rename to the trash what nobody mentions."""
+        kept = {tree.name for tree in mentioned}
+        gone = tuple(name for name in self.names() if name not in kept)
+        for name in gone:
+            os.rename(self._image(name), f"{self._trash}/{new_id()}")
+        return gone
+
+    def sweep(self) -> None:
+        """Delete what is in the trash; a file that is still mounted goes when it is not."""
+        with contextlib.suppress(FileNotFoundError):
+            for name in os.listdir(self._trash):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{self._trash}/{name}")
+
+    # --- within --------------------------------------------------------------------------------------------
+
+    def _image(self, name: str) -> str:
+        return f"{self._trees}/{name}.img"
+
+    def _empty(self, size: Size) -> str:
+        name = new_id()
+        image = self._image(name)
+        length = _rounded(self._default_bytes if size.bytes is None else size.bytes)
+        options = ["-N", str(size.inodes)] if size.inodes is not None else []
+        if self._has_user_quotas:
+            options += ["-O", "quota", "-E", f"{_SPARSE},quotatype=usrquota:grpquota"]
+        else:
+            options += ["-E", _SPARSE]
+        with self._made(name):
+            os.close(os.open(image, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+            _lengthen(image, length)
+            self._programs.run("mkfs.ext4", "-q", "-F", "-m", "0", *options, image)
+            self._tidy(name)
+        return name
+
+    def _copy(self, tree: Tree, size: Size | None, progress: Progress | None, *, is_frozen: bool) -> str:
+        """The file, with its holes; what a mounted one has in its journal is put into place."""
+        name = new_id()
+        source = os.open(self._image(tree.name), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            with self._made(name):
+                length = os.fstat(source).st_size
+                target = os.open(self._image(name), os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                try:
+                    if not files.share(source, target):
+                        files.copy(source, target, length)
+                finally:
+                    os.close(target)
+                self._checked(self._image(name), "-E", "journal_only", "-y")
+                if size is not None and size != NO_LIMIT:
+                    self.resize(Tree(self._pool, name), Size(size.bytes))
+        finally:
+            os.close(source)
+        return name
+
+    @contextlib.contextmanager
+    def _reached(self, name: str, *, is_read_only: bool) -> Iterator[str]:
+        """A mount that is attached nowhere, by the path of its descriptor."""
+        image = self._image(name)
+        self._await_idle(image)
+        with loops.attached(image, is_read_only=is_read_only) as device:
+            fd = mounts.device("ext4", device, is_read_only=is_read_only)
+        try:
+            yield f"/proc/self/fd/{fd}/."
+        finally:
+            os.close(fd)
+            if not is_read_only:
+                self._await_idle(image)
+
+    def _await_idle(self, image: str) -> None:
+        """Two mounts of one file by two devices would destroy it."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while held := loops.devices(image):
+            if time.monotonic() > deadline:
+                raise Busy(f"{image} is mounted, as {held[0]}", hint="stop the instance, or unmount it")
+            time.sleep(0.002)
+
+    def _remove(self, name: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._image(name))
+
+    def _checked(self, image: str, *words: str) -> None:
+        """Source: e2fsck(8), "EXIT CODE": 1 is "errors corrected", which a journal that is replayed counts as."""
+        self._programs.run("e2fsck", *words, image, fine=(0, 1))
+
+    def _tidy(self, name: str) -> None:
+        """e2fsck makes lost+found where there is none; so does mkfs. It is made again when something is put there."""
+        with self._reached(name, is_read_only=False) as path, contextlib.suppress(OSError):
+            os.rmdir(f"{path}/lost+found")
+
+    def _shrink(self, image: str, wanted: int) -> None:
+        self._await_idle(image)
+        self._checked(image, "-f", "-p")
+        try:
+            self._programs.run("resize2fs", image, f"{wanted // 1024}K")
+        except Host as problem:
+            raise Invalid(
+                f"limits.disk={wanted} is less than what is used: {problem.sentence}",
+                hint="delete files inside, or choose more",
+            ) from problem
+        os.truncate(image, wanted)
+
+
+def _rounded(length: int) -> int:
+    """Whole blocks of 4 KiB. Raises Invalid for what is too small for an ext4."""
+    if length < LEAST_BYTES:
+        raise Invalid(f"limits.disk={length} is too little for a file system; the least is {LEAST_BYTES >> 20}M")
+    return -(-length // 4096) * 4096
+
+
+def _lengthen(image: str, length: int) -> None:
+    """Raises OSError of a full disk for a file that can never be so long there."""
+    try:
+        os.truncate(image, length)
+    except OSError as problem:
+        if problem.errno == errno.EFBIG:
+            raise Invalid(f"limits.disk={length}: a file cannot be so long on that file system") from problem
+        raise

@@ -27,6 +27,8 @@ WORDS = {
     "install": "installing",
     "tidy": "tidying up",
     "measure": "measuring",
+    "unpack": "unpacking",
+    "verify": "reading everything",
     "store": "storing",
 }
 IN_BYTES = frozenset({"fetch", "push"})  # stages whose numbers are bytes

@@ -77,11 +77,14 @@ class Incoming:
         """Whether this layer is there, in the store or here. One of the store's stays until the end of this work."""
         return self.layer_of(diff_id) is not None
 
-    def unpack(self, chunks: Iterable[bytes], *, diff_id: str = "", progress: Progress = _in_silence) -> Layer:
+    def unpack(
+        self, chunks: Iterable[bytes], *, diff_id: str = "", must_end: bool = True, progress: Progress = _in_silence
+    ) -> Layer:
         """Unpack the tar stream in `chunks`, compressed or not, as a layer; its digest and length.
 
         `chunks` is read by another thread. With `diff_id` ("sha256:…") the uncompressed stream has to have that
-        digest; without, the archive has to have a mark of its end. `progress` hears the bytes of `chunks` so far.
+        digest; without, the archive has to have a mark of its end, unless the caller checks the digest and says so by
+        `must_end`. `progress` hears the bytes of `chunks` so far.
         Raises Invalid for what is damaged, hostile, too large or another stream; NoSpace; and what `chunks` raises."""
         if diff_id:
             check_digest(diff_id)
@@ -89,7 +92,7 @@ class Incoming:
         os.mkdir(place, 0o700)
         os.chmod(place, 0o755)
         with full_disk_named(self._store.root, what="images"):
-            layer = self._unpack(place, chunks, diff_id, progress)
+            layer = self._unpack(place, chunks, progress, must_end=must_end and not diff_id)
             if diff_id and layer.diff_id != diff_id:
                 raise Invalid(
                     f"a layer is not what it should be: its digest is {layer.diff_id} instead of {diff_id}",
@@ -108,6 +111,9 @@ class Incoming:
         other layers; NoSpace."""
         if diff_ids_of(config) != tuple(layer.diff_id for layer in layers):
             raise Invalid("the image's config names other layers than the image has", hint="get the image again")
+        for layer in layers:
+            with open(f"{self.path}/uses/{hex_of(layer.diff_id)}", "w"):
+                pass  # the next image of this work may have it too
         if not facts.os:
             system = look(self.directories(layers))
             facts = msgspec.structs.replace(facts, os=system.os, release=facts.release or system.release)
@@ -149,7 +155,7 @@ class Incoming:
             self._layers[name] = found
         return found
 
-    def _unpack(self, place: str, chunks: Iterable[bytes], diff_id: str, progress: Progress) -> Layer:
+    def _unpack(self, place: str, chunks: Iterable[bytes], progress: Progress, *, must_end: bool) -> Layer:
         digest = hashlib.sha256()
         with contextlib.ExitStack() as held:
             skeleton = os.open(f"{place}.skeleton", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
@@ -171,7 +177,7 @@ class Incoming:
             for member in tar.members():
                 unpacker.unpack(member, source)
             unpacker.finish()
-            if not tar.is_ended and not diff_id:
+            if must_end and not tar.is_ended:
                 raise truncated()
             writer.finish()
             worker.finish()

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from cloison.base.errors import Host
 from cloison.images.image import Facts, Image
 
 OCI_LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
@@ -147,4 +148,13 @@ def image_of(line: Descriptor, layers_dir: str) -> Image:
         size_bytes=sum(layer.size_bytes for layer in record.layers),
         # A layer that an image has twice counts where it is higher: that covers all of what it is lower.
         layers=tuple(dict.fromkeys(f"{layers_dir}/{hex_of(layer.diff_id)}" for layer in reversed(record.layers))),
+    )
+
+
+def damaged_layer(diff_id: str) -> Host:
+    """The error for a layer whose files are no longer what they were."""
+    return Host(
+        f"the layer {diff_id} of the image store is damaged",
+        hint="`cloison image verify` says what is; remove the images that have it, and get them again",
+        digest=diff_id,
     )

@@ -16,6 +16,8 @@ from cloison.images.servers.platforms import Platform
 
 _T = TypeVar("_T")
 _STOP = "SIGTERM"  # what Docker sends where an image says nothing
+_SHELL = ("/bin/sh",)  # where it does not say what to run
+_INITS = ("/sbin/init", "/usr/sbin/init", "/bin/init", "/lib/systemd/systemd", "/usr/lib/systemd/systemd")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -67,18 +69,20 @@ def facts_of(config: bytes, *, names: tuple[str, ...] = (), source: str = "") ->
     run = known.config or _Execution()
     labels = run.labels or {}
     entrypoint = run.entrypoint or ()
+    command = (*entrypoint, *(run.cmd or ())) or _SHELL
+    is_system = labels.get("cloison.system") == "true" or command[0] in _INITS
     return Facts(
         names=names,
         os=labels.get("cloison.os", ""),
         release=labels.get("cloison.release", ""),
         architecture=platform_of(config).debian,
         variant=known.variant or "",
-        command=(*entrypoint, *(run.cmd or ())),
+        command=command,
         entrypoint=entrypoint,
         env=run.env or (_PATH,),
-        stop_signal=signal_name(run.stop_signal or _STOP),
+        stop_signal=signal_name(run.stop_signal or ("SIGRTMIN+3" if is_system else _STOP)),
         template=labels.get("cloison.template", ""),
-        is_system=labels.get("cloison.system") == "true",
+        is_system=is_system,
         user=run.user or "",
         workdir=run.working_dir or "",
         ports=tuple(sorted(run.exposed_ports or ())),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from cloison.images.compression import plain
 from cloison.images.limits import RATIO_COUNTS_FROM, Limits, too_much
+from cloison.kernel.process import Program
 
 _AHEAD = 8  # chunks of at most a MiB that wait
 
@@ -119,3 +120,13 @@ def expanded(chunks: Iterable[bytes], limits: Limits) -> Iterator[Expanded]:
         yield feed
     finally:
         feed.end()
+
+
+def fed(program: Program, stream: Iterable[bytes]) -> None:
+    """Write a stream to a program's standard input, and close that. A program that ends early tells why by itself."""
+    assert program.popen.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        for chunk in stream:
+            program.popen.stdin.write(chunk)
+    with contextlib.suppress(BrokenPipeError):
+        program.popen.stdin.close()

@@ -19,6 +19,7 @@ from cloison.base.errors import Unsupported
 # Daemons and administrators' tools live in sbin, which is missing from the PATH of ordinary users.
 _SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _CHUNK_BYTES = 1 << 20
+PIPE = subprocess.PIPE
 
 
 class Finished(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from cloison.cli.completing import images
 from cloison.cli.invocation import Invocation
 from cloison.cli.table import aligned, listed, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
-from cloison.cli.verbs import image_servers
+from cloison.cli.verbs import image_archives, image_servers
 from cloison.cli.verbs.create import pairs
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def command() -> None:
     """Build, list, tag and remove images."""
 
 
-for _verb in image_servers.VERBS:
+for _verb in (*image_archives.VERBS, *image_servers.VERBS):
     command.add_command(_verb)
 
 
@@ -65,14 +65,22 @@ def _info(invocation: Invocation, image: str, *, as_json: bool) -> None:
     rows = [
         ("names", ", ".join(found.names) or "none"),
         ("digest", found.digest),
+        *([("id", found.id)] if found.id else []),
         ("system", f"{found.os} {found.release}".strip()),
         ("architecture", found.architecture),
         ("size", format_size(found.size_bytes)),
         ("created", found.created),
+        *([("source", found.source)] if found.source else []),
         ("template", found.template or "none"),
         ("runs", " ".join(found.command)),
         ("stops on", found.stop_signal),
+        *([("user", found.user)] if found.user else []),
+        *([("directory", found.workdir)] if found.workdir else []),
         *(("variable", variable) for variable in found.env),
+        *(("port", port) for port in found.ports),
+        *(("volume", volume) for volume in found.volumes),
+        *(("property", f"{key}={value}") for key, value in sorted(found.properties.items())),
+        *(("written", f"{each.path} at {', '.join(each.when)}") for each in found.templates),
         *(("layer", layer) for layer in found.layers),
     ]
     click.echo(listed(rows, indent=""), nl=False)

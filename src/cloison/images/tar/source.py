@@ -46,6 +46,11 @@ class Source:
             count -= len(piece)
             yield piece
 
+    def skip(self, count: int) -> None:
+        """Pass over the next `count` bytes. Raises Truncated."""
+        for _ in self.pieces(count):
+            pass
+
     def rest(self) -> Iterator[bytes]:
         """All that is left."""
         while True:

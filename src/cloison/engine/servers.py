@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.engine.host_settings import HostSettings
     from cloison.images import Image
+    from cloison.images.servers.pushing import Pushed
     from cloison.images.servers.settings import Remote
 
 Progress = Callable[[str, int, int | None], None]
@@ -73,6 +74,35 @@ class Servers:
             sources = session.sources(reference.host, remote)
             order = pulling.Pull(reference, sources, wanted, names, is_platform_chosen=bool(platform))
             return pulling.pull(self._engine.images, order, progress or _in_silence)
+
+    def push(
+        self,
+        name: str,
+        target: str = "",
+        *,
+        is_docker: bool = False,
+        compression: str = "",
+        is_insecure: bool = False,
+        progress: Progress | None = None,
+    ) -> "Pushed":
+        """Bring an image of the store into a registry: to `target`, or to where its name says that it belongs.
+
+        `is_docker`: with Docker's manifest (schema 2). `compression` of layers that the registry lacks is gzip, zstd or
+        none. Raises Invalid, NotFound, Denied, Remote, Host."""
+        from cloison.images.servers import pushing
+        from cloison.images.servers.session import open_session
+
+        if compression not in ("", *pushing.COMPRESSIONS):
+            known = ", ".join(pushing.COMPRESSIONS)
+            raise Invalid(f"there is no compression {compression!r} for layers", hint=f"there is {known}")
+        image = self._engine.images.known(name) or self._engine.images.find(name.removeprefix(SCHEME))
+        reference, remote = self._reference(target or f"{SCHEME}{name.removeprefix(SCHEME)}")
+        insecure = (reference.host,) if is_insecure else ()
+        proxy = remote.proxy if remote else ""
+        with open_session(self.settings.registries, insecure=insecure, proxy=proxy) as session:
+            registry = session.sources(reference.host, remote)[-1]
+            order = pushing.Push(image, reference, registry, is_docker, compression)
+            return pushing.push(self._engine.images, order, progress or _in_silence)
 
     def _name(self, text: str) -> str:
         """The name under which the store has what is behind a reference. Raises Invalid."""

@@ -1,5 +1,6 @@
 """Images that tests make by themselves, byte for byte, and hand to other programs."""
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -7,8 +8,11 @@ import json
 import os
 import subprocess
 import tarfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.integration.registries import serving
 
 BUSYBOX = Path("/bin/busybox")
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -131,3 +135,20 @@ def skopeo(*words: str | Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def unpacked(content: bytes) -> bytes:
+    """The stream in a layer's blob, by other programs than the one that packed it."""
+    for magic, program in ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd")):
+        if content.startswith(magic):
+            return subprocess.run([program, "-dc"], input=content, check=True, capture_output=True).stdout
+    return content
+
+
+@contextlib.contextmanager
+def registry_of(made: Made, directory: Path) -> Iterator[str]:
+    """A registry that has this image, as long as the block; the image's name there."""
+    with serving.registry(directory) as running:
+        name = f"{running.host}/some/it:1"
+        skopeo("copy", "--dest-tls-verify=false", f"oci:{made.directory}:it", f"docker://{name}")
+        yield name

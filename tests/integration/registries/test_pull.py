@@ -166,8 +166,8 @@ def test_a_server_that_never_gets_further_is_an_error(engine: Engine, between: P
     ("fault", "kind", "said"),
     [
         (Fault("/manifests/", status=404), NotFound, "has no docker://"),
-        (Fault("/manifests/", status=403), Denied, "does not let you have"),
-        (Fault("/manifests/", times=9, status=401), Denied, "does not let you have"),
+        (Fault("/manifests/", status=403), Denied, "refuses docker"),
+        (Fault("/manifests/", times=9, status=401), Denied, "refuses docker"),
         (Fault("/manifests/", times=9, status=503), Remote, "failed with status 503"),
         (Fault("/manifests/", status=429, headers={"Retry-After": 4000}), Remote, "too many requests"),
         (Fault("/manifests/", status=418), Remote, "status 418"),

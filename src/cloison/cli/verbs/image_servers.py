@@ -1,10 +1,11 @@
-"""The commands of `cloison image` that talk to servers: pull."""
+"""The commands of `cloison image` that talk to servers: pull, push."""
 
 import contextlib
 from typing import TYPE_CHECKING
 
 import click
 
+from cloison.cli.completing import images
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, as_json, pass_invocation
 from cloison.cli.verbs.login import tls_verify
@@ -59,4 +60,56 @@ def _pull(
         click.echo(name or image.names[0])
 
 
-VERBS = (_pull,)
+@click.command(
+    "push",
+    cls=Verb,
+    examples=(
+        "cloison image push golden docker://registry.example.org/tools/golden:1",
+        "cloison image push golden docker://registry.example.org/tools/golden:1 --compression zstd",
+    ),
+)
+@click.argument("image", shell_complete=images)
+@click.argument("reference", default="", required=False)
+@click.option("--format", "form", type=click.Choice(["oci", "docker"]), default="oci", help="Whose manifest it gets.")
+@click.option(
+    "--compression",
+    type=click.Choice(["gzip", "zstd", "none"]),
+    help="Of its layers; by default whatever the registry has already, else gzip.",
+)
+@tls_verify
+@_quiet
+@as_json
+@pass_invocation
+def _push(
+    invocation: Invocation,
+    image: str,
+    reference: str,
+    form: str,
+    compression: str | None,
+    *,
+    tls_verify: bool,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    """Bring an image into a registry; print what it can be pulled by for ever.
+
+    Without REFERENCE it goes to where its name says that it belongs. What the registry has already is not sent.
+    """
+    with _progress(invocation, f"pushing {reference or image}", quiet=quiet) as progress:
+        pushed = invocation.engine.servers.push(
+            image,
+            reference,
+            is_docker=form == "docker",
+            compression=compression or "",
+            is_insecure=not tls_verify,
+            progress=progress,
+        )
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(pushed)))
+    else:
+        click.echo(f"docker://{pushed.name.rpartition(':')[0]}@{pushed.digest}")
+
+
+VERBS = (_pull, _push)

@@ -4,6 +4,7 @@ Nothing counts before all of it has come and was held against its digests: the m
 unpacked streams that the config names. A layer that the store has already is not asked for.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from cloison.base.errors import CloisonError, Invalid, Remote, Unsupported
+from cloison.images import oci
 from cloison.images.image import Image
 from cloison.images.layout import Layer
-from cloison.images.servers import configs, manifests, memory
+from cloison.images.servers import manifests, memory
 from cloison.images.servers.fetching import fetched
 from cloison.images.servers.manifests import Blob, Manifest
 from cloison.images.servers.memory import Known
@@ -49,18 +51,19 @@ def pull(store: ImageStore, order: Pull, progress: Progress) -> Image:
     progress("ask", 0, None)
     manifest = _manifest(order, what)
     document = _config(order, manifest.config, what)
-    config = configs.decoded(document, what=what)
-    if not order.is_platform_chosen and not suits(order.platform, config.platform):
+    with _sent_by(what):
+        there, diff_ids, facts = oci.platform_of(document), oci.diff_ids_of(document), oci.facts_of(document)
+    if not order.is_platform_chosen and not suits(order.platform, there):
         raise Unsupported(
-            f"{what} is for {config.platform}, and not for {order.platform}",
-            hint=f"--platform {config.platform} takes it all the same; to run it, this host has to emulate it",
+            f"{what} is for {there}, and not for {order.platform}",
+            hint=f"--platform {there} takes it all the same; to run it, this host has to emulate it",
         )
-    if len(config.diff_ids) != len(manifest.layers):
-        raise Remote(f"the config of {what} names {len(config.diff_ids)} layers, its manifest {len(manifest.layers)}")
+    if len(diff_ids) != len(manifest.layers):
+        raise Remote(f"the config of {what} names {len(diff_ids)} layers, its manifest {len(manifest.layers)}")
     with store.incoming() as work:
-        layers = _layers(work, order, manifest, config.diff_ids, progress)
+        layers = _layers(work, order, manifest, diff_ids, progress)
         progress("store", 0, None)
-        image = work.finish(document, configs.facts(config, order.names, source=what), layers)
+        image = work.finish(document, msgspec.structs.replace(facts, names=order.names, source=what), layers)
     for layer, blob in zip(layers, manifest.layers, strict=True):
         compression = manifests.LAYERS[blob.media_type]
         seen = Known(blob.digest, blob.size, compression, order.reference.host, order.reference.repository)
@@ -133,13 +136,20 @@ def _layer(work: "Incoming", order: Pull, diff_id: str, blob: Blob, count: "_Cou
     """Fetch and unpack one layer; to the end of what was sent, so that all of it was held against its digest."""
     what = f"layer {blob.digest[7:19]} of {order.reference}"
     chunks = _blob(order, blob, what, count.add)
-    try:
+    with _sent_by(what):
         layer = work.unpack(chunks, diff_id=diff_id)
-    except Invalid as problem:
-        raise Remote(f"{what} cannot be taken: {problem.sentence}", hint=problem.hint) from problem
     for _ in chunks:
         pass
     return layer
+
+
+@contextlib.contextmanager
+def _sent_by(what: str) -> Iterator[None]:
+    """What is wrong with what a server has sent is the server's fault."""
+    try:
+        yield
+    except Invalid as problem:
+        raise Remote(f"{what} cannot be taken: {problem.sentence}", hint=problem.hint) from problem
 
 
 class _Count:

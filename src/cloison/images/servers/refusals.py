@@ -48,7 +48,7 @@ def refusal(
     `is_known`: credentials were sent along. `wait` is the server's Retry-After."""
     said = f": {words}" if words else ""
     if status in (401, 403):
-        sentence = f"{host} does not let you have {what}{said}"
+        sentence = f"{host} refuses {what}{said}"
         hint = f"these credentials are not enough; `cloison login {host}` takes others"
         if not is_known:
             hint = (

@@ -131,7 +131,7 @@ def test_what_was_deleted_is_billed_under_its_name_and_project(launch: Launch, c
 def test_what_a_dead_monitor_left_is_billed_by_who_repairs_it(
     quick: Instance, launch: Launch, engine: Engine, cli: Cli
 ) -> None:
-    """Another one runs: with its last monitor systemd would end the scope, and remove the groups with their counters."""
+    """Another one runs: with its last monitor systemd would end the scope, and remove groups and counters."""
     launch(*QUICK, name="other")
     used = burn(quick)
     os.kill(quick.observe().monitor_pid, signal.SIGKILL)

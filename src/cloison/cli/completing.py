@@ -71,6 +71,15 @@ def network_assignments(_context: click.Context, _parameter: click.Parameter, in
     return [f"{key.name}=" for key in NETWORK_KEYS if key.name.startswith(incomplete)]
 
 
+def snapshots(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The snapshots of the instance that is on the line."""
+    try:
+        found = _engine(context).get(context.params["name"]).snapshots.list()
+        return sorted(each.name for each in found if each.name.startswith(incomplete))
+    except Exception:
+        return []
+
+
 def nics(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The interfaces of the instance that is on the line."""
     return _of_config(context, lambda config: config.nics, incomplete)

@@ -32,6 +32,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Inside", ("exec", "shell", "console")),
     ("Look", ("ls", "info", "stats", "top", "logs", "explain", "events")),
     ("Accounts", ("ledger",)),
+    ("Snapshots", ("snapshot",)),
     ("Networks", ("network", "nic", "port")),
     ("Images", ("image", "login", "logout")),
     ("Host", ("check", "repair", "completion")),

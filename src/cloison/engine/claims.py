@@ -45,6 +45,13 @@ def settle(changes: Transaction, before: Record | None, after: Record) -> Record
     return msgspec.structs.replace(after, claims=stored, live_claims=None if live == stored else live)
 
 
+def settled(changes: Transaction, before: Record, after: Record) -> Record:
+    """The same, where there is anything to claim or to give back."""
+    if not (after.config.nics or after.config.ports or before.claims or before.config.ports or before.live):
+        return after
+    return settle(changes, before, after)
+
+
 def release(changes: Transaction, record: Record) -> None:
     """Give everything back: it is being deleted."""
     for key in _held(changes, record):

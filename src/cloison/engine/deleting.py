@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from cloison.engine import accounting, records
+from cloison.engine import accounting, records, snapshot_records
 from cloison.engine.records import Record, tree_of
 from cloison.storage import trees
 
@@ -19,6 +19,7 @@ def delete(engine: "Engine", record: Record) -> None:
             from cloison.engine import claims
 
             claims.release(changes, record)
+        snapshot_records.remove(changes, record.id)
         records.release(changes, record)
         changes.record(record.id, "deleted", record.name)
     if record.claims:

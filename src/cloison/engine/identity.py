@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from cloison.engine.engine import Engine
 
 HOSTNAME, HOSTS, RESOLV_CONF = "etc/hostname", "etc/hosts", "etc/resolv.conf"
+MACHINE_ID = "etc/machine-id"
 RESOLVED = "etc/systemd/resolved.conf.d/cloison.conf"
 _STUB = b"systemd/resolve"
 _NOTE = "# Written by cloison, and again whenever something changes, as long as nobody else changes this file.\n"
@@ -39,6 +40,25 @@ ff02::1 ip6-allnodes
 ff02::2 ip6-allrouters
 """
 _Remembered = dict[str, str]
+
+
+def remembered(engine: "Engine", record: Record) -> _Remembered:
+    """The texts that were written into its files the last time, by path."""
+    return _remembered(engine.layout.instance(record.id))
+
+
+def take_over(engine: "Engine", record: Record, texts: _Remembered) -> None:
+    """Its files are those of a snapshot, or of another instance, into which `texts` were written. Only by who has the
+    instance's lock, or is making it."""
+    _remember(engine.layout.instance(record.id), texts)
+
+
+def forget_machine(engine: "Engine", record: Record) -> None:
+    """It has become another's copy: what tells one machine from all others is made anew at its next start. An empty
+    file is what systemd asks for: machine-id(5)."""
+    with engine.pools.directories(record) as layers:
+        if offline.look(layers, MACHINE_ID).kind is Kind.FILE:
+            offline.write(layers, MACHINE_ID, b"")
 
 
 def refresh(engine: "Engine", record: Record) -> None:

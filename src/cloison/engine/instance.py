@@ -19,20 +19,19 @@ from cloison.base.signals import signal_number
 from cloison.engine import inspection, records, specification
 from cloison.engine.records import Record, tree_of
 from cloison.engine.results import Change, ExecResult, Info, NicInfo
-from cloison.engine.store import Transaction
 from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
 from cloison.spec.driver import ExecRequest, Observed, Running, StartRequest, State, Stdio, Usage, Watch
 from cloison.spec.limits import Limits
 from cloison.spec.network import Interface
 from cloison.spec.nics import NONE, are_wired
-from cloison.spec.oci import Process, Spec, User
+from cloison.spec.oci import Spec
 from cloison.storage.driver import Tree
 
 if TYPE_CHECKING:
-    from cloison.engine.changing import Scope, Wanted
     from cloison.engine.engine import Engine
     from cloison.engine.nics import Nics, Ports, Words
+    from cloison.engine.snapshots import Snapshots
 
 LOCK_PATIENCE_S = 5.0
 KEPT_STATES = (State.STARTING, State.RUNNING, State.FROZEN, State.STOPPING)
@@ -62,6 +61,11 @@ class Instance:
     def tree(self) -> Tree:
         """Its own files, in their storage pool."""
         return tree_of(self._record)
+
+    @property
+    def record(self) -> Record:
+        """What the store keeps of it, as it was read last."""
+        return self._record
 
     def __repr__(self) -> str:
         return f"<cloison instance {self.name!r} ({self.id})>"
@@ -115,26 +119,35 @@ class Instance:
 
     def start(self, *, watch: Watch | None = None) -> None:
         """Start it. Raises WrongState when it runs already, and whatever keeps it from starting."""
-        with self._command("start"):
+        with self.command("start"):
             self._start(watch)
 
     def _start(self, watch: Watch | None = None) -> None:
-        self._expect_stopped("start")
-        self._record = self._engine.pools.adopt(self._record)
+        self.expect_stopped("start")
+        self.adopted()
         self._settle()
         request = self._start_request()
         if self._record.live is not None:  # of the run before: gone before anything runs, whatever happens then
+            from cloison.engine import claims
+
             with self._engine.store.transaction() as changes:
-                self._record = self._settled(changes, msgspec.structs.replace(self._record, live=None))
+                self._record = claims.settled(changes, self._record, msgspec.structs.replace(self._record, live=None))
                 records.save(changes, self._record)
         if are_wired(self._record.config.nics):
             self._introduce()
         self._engine.driver.start(self.id, request, watch)
-        started = msgspec.structs.replace(self._record, started_ns=time.time_ns())
+        was_restored = self._record.is_restored
+        started = msgspec.structs.replace(self._record, started_ns=time.time_ns(), is_restored=False)
         with self._engine.store.transaction() as changes:
             records.save(changes, started)
             changes.record(self.id, "started")
+            if was_restored:
+                from cloison.engine import restoring
+
+                restoring.settle(changes, started)
         self._record = started
+        if was_restored:
+            self._engine.pools.collect(self.tree.pool)
 
     def stop(self, *, timeout_s: float | None = None, force: bool = False) -> None:
         """Ask its init to shut down; when that takes longer than `timeout_s` (default: boot.stop_timeout_s), or at
@@ -200,7 +213,7 @@ class Instance:
     def freeze(self) -> None:
         """Let none of its processes run any further. Raises WrongState when it is not running, Kernel when they cannot
         all be held; then all of them run on."""
-        with self._command("freeze"):
+        with self.command("freeze"):
             if self.state is not State.RUNNING:
                 raise self._not_running("be frozen", self.state)
             self._engine.driver.freeze(self.id, self.name)
@@ -208,7 +221,7 @@ class Instance:
 
     def unfreeze(self) -> None:
         """Let them go on. Raises WrongState when it is not frozen."""
-        with self._command("unfreeze"):
+        with self.command("unfreeze"):
             state = self.state
             if state is not State.FROZEN:
                 raise WrongState(f"{self.name!r} is not frozen: it is {state}", state=str(state))
@@ -221,15 +234,16 @@ class Instance:
 
     def after_reboot(self) -> None:
         """What its monitor asks for when it has rebooted itself: start it again with its present configuration."""
-        with self._command("start after a reboot", timeout_s=60):
+        with self.command("start after a reboot", timeout_s=60):
             if self.state is State.STOPPED and not self._is_told_to_stop():
                 self._engine.store.record(self.id, "rebooted")
                 self._start()
 
     def repair(self) -> bool:
         """Take back what a dead launcher or monitor left; False when there was nothing."""
-        with self._command("repair"):
-            return self._repair()
+        was_held = self._is_left_held()
+        with self.command("repair"):
+            return self._repair() or was_held
 
     def after_alarm(self) -> None:
         """What its monitor asks for when the kernel is short of memory for it: count whom that has killed."""
@@ -263,38 +277,19 @@ class Instance:
 
     def change(self, words: "Words", *, scope: str = "both") -> Change:
         """Apply the assignments that `words` makes of the configurations that are to be changed, as `set` does."""
-        from cloison.engine import changing
+        from cloison.engine import changing, setting
 
         chosen = changing.Scope.of(scope)
-        with self._command("set"):
+        with self.command("set"):
             observed = self.observe()
             try:
-                return self._change(observed, words, chosen)
+                return setting.change(self._engine, self, observed, words, chosen)
             except CloisonError:
                 if not observed.pid or self.observe().pid == observed.pid:
                     raise
             # It ended meanwhile, and the files that were to be written went with it: nothing of it runs any more.
             self._engine.driver.wait(self.id, LOCK_PATIENCE_S)
-            return self._change(self.observe(), words, chosen)
-
-    def _change(self, observed: Observed, words: "Words", scope: "Scope") -> Change:
-        from cloison.engine import changing
-
-        assignments = tuple(words(changing.before(self._record, observed, scope)))
-        wanted = changing.wanted(self._record, observed, assignments, scope)
-        self._check(wanted.stored, before=self._record.config)
-        self._book_for_project(wanted.live or wanted.stored)
-        note = "" if scope is changing.Scope.BOTH else f" --{scope}"
-        if wanted.live is not None and (wanted.live.nics, wanted.live.ports) != (
-            self._record.in_force.nics,
-            self._record.in_force.ports,
-        ):
-            from cloison.engine import live_nics
-
-            live_nics.accept(self._engine, self._record, wanted.live)
-        with self._limits_changed(wanted):
-            self._save(changing.kept(self._record, wanted), "configured", " ".join(assignments) + note, wanted.live)
-        return Change(wanted.at_once, wanted.later)
+            return setting.change(self._engine, self, self.observe(), words, chosen)
 
     def configs(self) -> tuple[configuration.Config, configuration.Config | None]:
         """What is stored, and what is in force: None where it does not run."""
@@ -309,59 +304,25 @@ class Instance:
         return Nics(self)
 
     @property
+    def snapshots(self) -> "Snapshots":
+        """What it was at other times."""
+        from cloison.engine.snapshots import Snapshots
+
+        return Snapshots(self._engine, self)
+
+    @property
     def ports(self) -> "Ports":
         """The ports of the host that lead to it."""
         from cloison.engine.nics import Ports
 
         return Ports(self)
 
-    def _book_for_project(self, after: configuration.Config) -> None:
-        """What it has consumed so far is its present project's, if it is to belong to another from now on."""
-        if after.accounting != self._record.in_force.accounting:
-            from cloison.engine import accounting
-
-            accounting.sample(self._engine, (self._record,), with_disk=True)
-
-    def _check(self, config: configuration.Config, *, before: configuration.Config) -> None:
-        """Raise Invalid or Unsupported for limits and nics that this host cannot give, where they have changed."""
-        if (config.nics, config.ports) != (before.nics, before.ports):
-            from cloison.engine import interfaces
-
-            interfaces.accept(self._engine, config, before=before)
-        if (config.limits, config.nics) != (before.limits, before.nics):
-            from cloison.engine import limits
-
-            limits.check(self._engine.driver, self.id, config)
-
-    @contextlib.contextmanager
-    def _limits_changed(self, wanted: "Wanted") -> Iterator[None]:
-        """The limits of what runs are the wanted ones; those before it, when something goes wrong inside."""
-        present, live = wanted.present, wanted.live
-        if present is None or live is None or present.limits == live.limits:
-            yield
-            return
-        from cloison.engine import limits
-
-        if live.limits != wanted.stored.limits:  # which have been checked
-            self._check(live, before=present)
-        driver, before = self._engine.driver, limits.in_force(self._engine.driver, present)
-        after = specification.live_limits(limits.resolved(driver, live))
-        try:
-            driver.set_limits(self.id, self.name, before, after)
-        except CloisonError as problem:
-            raise limits.refused_change(present, live, problem) from problem
-        try:
-            yield
-        except BaseException:
-            driver.set_limits(self.id, self.name, after, before)
-            raise
-
     def rename(self, new_name: str) -> None:
         """Give it another name. Raises Invalid, Exists, and WrongState while it is running."""
         check_name(new_name)
-        with self._command("rename"):
-            self._expect_stopped("be renamed")
-            self._record = self._engine.pools.adopt(self._record)
+        with self.command("rename"):
+            self.expect_stopped("be renamed")
+            self.adopted()
             renamed = msgspec.structs.replace(self._record, name=new_name)
             with self._engine.store.transaction() as changes:
                 records.claim_name(changes, new_name, self.id)
@@ -378,8 +339,8 @@ class Instance:
         if force and self.state in KEPT_STATES:
             with contextlib.suppress(WrongState):
                 self.stop(force=True)
-        with self._command("delete"):
-            self._expect_stopped("be deleted", hint="stop it first, or use --force")
+        with self.command("delete"):
+            self.expect_stopped("be deleted", hint="stop it first, or use --force")
             self._settle()
             deleting.delete(self._engine, self._record)
         deleting.tell(self._engine, self._record)
@@ -492,7 +453,7 @@ class Instance:
         return WrongState(f"{self.name!r} cannot {doing}: it is {state}", hint=hint, state=str(state))
 
     @contextlib.contextmanager
-    def _command(self, doing: str, *, timeout_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
+    def command(self, doing: str, *, timeout_s: float = LOCK_PATIENCE_S) -> Iterator[None]:
         """Be the only one to change it; its record is the present one."""
         with (
             full_disk_named(self._engine.layout.data),
@@ -503,12 +464,28 @@ class Instance:
             except NotFound:
                 self._engine.driver.forget(self.id)
                 raise NotFound(f"the instance {self.name!r} has just been deleted", name=self.name) from None
+            if self._is_left_held():
+                self._let_go()
             before = self._record
             yield
         if before.stands_for != self._record.stands_for:
             self._engine.names_changed({before.name, self.name})
 
-    def _expect_stopped(self, doing: str, *, hint: str = "") -> None:
+    def _is_left_held(self) -> bool:
+        """Whether somebody who held it still for a moment has died meanwhile. One stat(2)."""
+        return os.path.exists(f"{self.directory}/held")
+
+    def _let_go(self) -> bool:
+        from cloison.engine import holding
+
+        return holding.release(self._engine, self._record)
+
+    def adopted(self) -> Record:
+        """Its record with a tree; what was made before there were pools gets one. Only while it is stopped."""
+        self._record = self._engine.pools.adopt(self._record)
+        return self._record
+
+    def expect_stopped(self, doing: str, *, hint: str = "") -> None:
         state = self.observe().state
         if state is State.STUCK:
             self._repair()
@@ -525,10 +502,10 @@ class Instance:
         """Before a stop: wait for a start in progress, take back what a dead keeper left, refuse what is stopped."""
         state = self.observe().state
         if state is State.STARTING:
-            with contextlib.suppress(*[Busy] if is_forced else []), self._command(doing):
+            with contextlib.suppress(*[Busy] if is_forced else []), self.command(doing):
                 state = self.observe().state
         if state is State.STUCK:
-            with self._command(doing):
+            with self.command(doing):
                 self._repair()
             return
         if state is State.FROZEN:
@@ -553,34 +530,6 @@ class Instance:
         from cloison.engine import identity
 
         identity.refresh(self._engine, self._record)
-
-    def _settled(self, changes: Transaction, record: Record) -> Record:
-        """`record` with what its nics and ports need claimed. Raises Exists, Invalid, NotFound."""
-        before = self._record
-        if not (record.config.nics or record.config.ports or before.claims or before.config.ports or before.live):
-            return record
-        from cloison.engine import claims
-
-        return claims.settle(changes, before, record)
-
-    def _save(self, record: Record, what: str, detail: str, live: configuration.Config | None) -> None:
-        """Store the record, and have the nics of what runs be those of `live`; both or neither."""
-        with contextlib.ExitStack() as undone, self._engine.store.transaction() as changes:
-            record = self._settled(changes, record)
-            present = self._record.in_force
-            if live is not None and (live.nics, live.ports) != (present.nics, present.ports):
-                from cloison.engine import live_nics
-
-                undone.enter_context(live_nics.changed(self._engine, self._record, record))
-            records.save(changes, record)
-            changes.record(self.id, what, detail)
-        before, self._record = self._record, record
-        if (before.config.nics, before.config.ports, before.live) != (
-            record.config.nics,
-            record.config.ports,
-            record.live,
-        ):
-            self._engine.leave_ground(before, record)
 
     def _stop_signal(self) -> int:
         chosen = self._record.config.boot.stop_signal or self._record.stop_signal
@@ -653,32 +602,15 @@ class Instance:
         terminal: bool = False,
         winsize: tuple[int, int] = (24, 80),
     ) -> ExecRequest:
-        if not argv:
-            raise Invalid("no command to run", hint="write it after the name, such as: cloison exec web -- ps")
+        from cloison.engine import executing
+
+        wanted = executing.Wanted(tuple(argv), dict(env or {}), cwd, terminal, winsize)
+        executing.expect_command(wanted)
         record = self._to_enter()
-        spec = self._specification(record)
-        variables = dict(item.split("=", 1) for item in specification.environment(record))
-        owner = User()
-        variables |= {"HOME": "/root", "USER": "root"}
+        account = None
         if user:
             account = self._engine.driver.account(self._expect_running("run a command"), user)
-            owner = User(account.uid, account.gid, additional_gids=account.groups)
-            variables |= {"HOME": account.home, "USER": account.name}
-        if terminal:
-            variables["TERM"] = os.environ.get("TERM", "xterm")
-        variables |= env or {}
-        process = Process(
-            args=tuple(argv),
-            env=tuple(f"{name}={value}" for name, value in variables.items()),
-            cwd=cwd or "/",
-            terminal=terminal,
-            user=owner,
-            rlimits=spec.process.rlimits,
-            capabilities=spec.process.capabilities if owner.uid == 0 else specification.capability_sets_of_a_user(),
-            no_new_privileges=spec.process.no_new_privileges,
-            oom_score_adj=spec.process.oom_score_adj,
-        )
-        return ExecRequest(self.name, spec, process, winsize)
+        return executing.request(record, self._specification(record), wanted, account)
 
 
 def _read(path: str) -> bytes:

@@ -34,7 +34,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `live` is the configuration of its present or last run, where that is not `config`; a start takes `config`.
     `claims` are what the nics of `config` have, `live_claims` those of `live` where they differ. `layers` are those of
-    its image, the uppermost first; `tree` is where its files are, None for one made before there were pools."""
+    its image, the uppermost first; `tree` is where its files are, None for one made before there were pools.
+    `is_restored`: its present state is that of a snapshot, and it has not been started since."""
 
     id: str
     name: str
@@ -54,6 +55,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     claims: dict[str, Claim] = {}
     live_claims: dict[str, Claim] | None = None
     tree: Tree | None = None
+    is_restored: bool = False
 
     @property
     def in_force(self) -> Config:

@@ -196,3 +196,27 @@ class Repaired(msgspec.Struct, frozen=True):
 
     what: str
     where: str
+
+
+class SnapshotInfo(msgspec.Struct, frozen=True):
+    """A snapshot. `until_start`: it goes with the next start that succeeds. `disk_bytes` is what it takes besides what
+    it shares, null where that was not measured; `config` is what it had been configured to."""
+
+    instance: str
+    name: str
+    created: str
+    description: str
+    expires: str | None
+    was_running: bool
+    scheduled: bool
+    until_start: bool
+    image: str
+    config: dict[str, str]
+    disk_bytes: int | None = None
+
+
+class FileChange(msgspec.Struct, frozen=True):
+    """A file that differs: `what` is added, changed or removed. Of a directory that is gone, only itself is named."""
+
+    path: str
+    what: str

@@ -378,6 +378,12 @@ class ContainerDriver:
 
         freezing.thaw(self._places(instance_id), name)
 
+    def sync(self, pid: int) -> None:
+        """Have on the disk what the instance has written so far; `pid` is that of its init."""
+        from cloison.kernel import syncing
+
+        syncing.file_system(f"/proc/{pid}/root")
+
     # --- inside ------------------------------------------------------------------------------------------
 
     def plan_exec(self, instance_id: str, request: ExecRequest) -> Plan:

@@ -22,6 +22,7 @@ from cloison.spec.limit_keys import LIMIT_KEYS
 from cloison.spec.limits import Limits, Rates
 from cloison.spec.nic_keys import NIC_KEYS, PORT_KEYS
 from cloison.spec.nics import EMPTY, HOST, NONE, Nic, Target
+from cloison.spec.snapshots import SNAPSHOT_KEYS, Snapshots
 
 DEFAULT_STOP_TIMEOUT_S = 30.0
 DEFAULT_LOG_SIZE = 1 << 20
@@ -47,12 +48,13 @@ class Boot(msgspec.Struct, frozen=True, omit_defaults=True):
     """How an instance begins and ends. An empty `stop_signal` is the image's own.
 
     `proc_views` is "auto", "true" or "false": whether its /proc shows its limits, which takes lxcfs on the host; "auto"
-    is where that runs."""
+    is where that runs. An `ephemeral` one is deleted when it ends, but for a reboot."""
 
     stop_signal: str = ""
     stop_timeout_s: float = DEFAULT_STOP_TIMEOUT_S
     own_clock: bool = False
     proc_views: str = "auto"
+    ephemeral: bool = False
 
 
 class Console(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,6 +84,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     env: dict[str, str] = {}
     init: Init = Init()
     accounting: Accounting = Accounting()
+    snapshots: Snapshots = Snapshots()
 
 
 def _project(key: str, text: str) -> str:
@@ -113,6 +116,7 @@ KEYS: tuple[Key, ...] = (
     Key("boot.stop_timeout_s", keys.duration, units.format_duration, "then it is killed", "30s"),
     Key("boot.own_clock", keys.flag, keys.flag_text, "uptime inside counts from its own start", "true"),
     Key("boot.proc_views", _proc_views, str, "/proc shows its limits: where lxcfs runs (auto), always, never", "true"),
+    Key("boot.ephemeral", keys.flag, keys.flag_text, "it is deleted when it ends", "true", is_live=True),
     Key("console.log_size_bytes", keys.size, units.exact_size, "a log rotates at this", "1M"),
     Key("env.*", keys.text_itself, str, "a variable of every process", "Europe/Paris", item=any_words, samples=("TZ",)),
     Key("init.command", keys.words, keys.words_text, "runs as pid 1", "/bin/sh"),
@@ -120,6 +124,7 @@ KEYS: tuple[Key, ...] = (
     Key("init.uid", keys.user_id, str, "its user id, as seen inside", "1000"),
     Key("init.gid", keys.user_id, str, "its group id, as seen inside", "1000"),
     Key("accounting.project", _project, str, "under which its consumption is counted", "shop", is_live=True),
+    *SNAPSHOT_KEYS,
 )
 _ALIASES = {"boot.stop_timeout": "boot.stop_timeout_s", "console.log_size": "console.log_size_bytes"}
 _ITEMS: dict[str, msgspec.Struct] = {"nics": Nic(), "limits.io": Rates()}  # what is kept under a chosen name, unset

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from cloison.base.errors import Invalid, Kernel, NoSpace, Unsupported, WrongState
-from cloison.engine import changing, records
+from cloison.engine import changing, records, setting
 from cloison.engine.changing import Scope
 from cloison.engine.engine import Engine
 from cloison.engine.instance import Instance
@@ -208,7 +208,7 @@ def test_what_runs_is_taken_back_where_it_cannot_be_stored(
     def full(*_: object) -> None:
         raise NoSpace("the disk is full")
 
-    monkeypatch.setattr(web, "_save", full)
+    monkeypatch.setattr(setting, "_save", full)
     with pytest.raises(NoSpace):
         web.set("limits.processes=20")
     assert changes(engine) == [(10, 20), (20, 10)]

@@ -258,6 +258,9 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "init.cwd": path,
     "init.uid": st.integers(0, 65535).map(str),
     "init.gid": st.integers(0, 65535).map(str),
+    "snapshots.schedule": st.sampled_from(["@hourly", "@daily", "0 3 * * *", "*/15 8-18 1,15 * 1-5"]),
+    "snapshots.expiry": st.integers(1, 10**9).map(lambda n: f"{n}ms"),
+    "snapshots.pattern": st.sampled_from(["auto-%Y%m%d-%H%M", "nightly", "%Y.%m_%d"]),
     "accounting.project": st.text("abcXYZ019", min_size=1, max_size=20),
     **dict.fromkeys(
         (
@@ -266,6 +269,8 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
             "security.read_only_root",
             "security.seccomp",
             "boot.own_clock",
+            "boot.ephemeral",
+            "snapshots.stopped",
         ),
         flag,
     ),

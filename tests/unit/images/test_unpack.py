@@ -13,6 +13,8 @@ from cloison.images import ImageStore
 from cloison.images.incoming import Incoming
 from cloison.images.layers import stream
 from cloison.images.limits import DEFAULT, Limits
+from cloison.images.tar import pax
+from cloison.images.tar.acl import packed
 from tests.unit.images.archives import chunks, entry, file, tar
 
 DIR, LINK, HARD, CHR, FIFO = tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE
@@ -267,6 +269,28 @@ def test_acls_of_tar_become_those_of_the_files(tmp_path: Path) -> None:
         if not work.left_out:
             assert len(os.getxattr(place / "d", "system.posix_acl_default")) == 4 + 3 * 8
             assert os.listxattr(place / "d/x") == []  # made before its directory got the default
+
+
+def test_an_acl_of_names_is_left_out_and_counted_unless_its_numbers_are_there_too(tmp_path: Path) -> None:
+    text = {"SCHILY.acl.access": "user::rw-,group::r--,group:adm:r-x,mask::r-x,other::r--"}
+    key = "system.posix_acl_access"
+    value = packed(b"user::rw-,group::r--,group:4:r-x,mask::r-x,other::r--")
+    assert value is not None
+    numbers = {f"SCHILY.xattr.{key}": value.decode("latin-1")}
+    with unpacked(tmp_path, tar(file("x", b"1", pax_headers=text))) as (place, work):
+        assert work.left_out == {"ACL that names users without their numbers": 1}
+        assert os.listxattr(place / "x") == []
+    extra = pax.Extra({}, {})
+    for records in (text | numbers, numbers | text):
+        pax.add(b"".join(record(name, value) for name, value in records.items()), extra)
+        assert extra.xattrs == {key: value}
+
+
+def record(key: str, value: str) -> bytes:
+    """A PAX record, whose length counts itself."""
+    rest = b" " + key.encode() + b"=" + value.encode("latin-1") + b"\n"
+    length = next(number for number in range(len(rest), len(rest) + 9) if number == len(rest) + len(str(number)))
+    return str(length).encode() + rest
 
 
 def test_a_hostile_map_of_a_sparse_file_is_refused(tmp_path: Path) -> None:

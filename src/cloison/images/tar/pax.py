@@ -10,6 +10,7 @@ import msgspec
 
 from cloison.images.tar.member import Segment
 from cloison.images.tar.numbers import damaged, decimal
+from cloison.images.xattrs import NAMED_ACL
 
 _XATTR = b"SCHILY.xattr."
 _LIBARCHIVE = b"LIBARCHIVE.xattr."
@@ -47,14 +48,20 @@ def add(records: bytes, extra: Extra) -> None:
 
 def _keep(key: bytes, value: bytes, extra: Extra) -> None:
     if key.startswith(_XATTR):
-        extra.xattrs[key[len(_XATTR) :].decode(errors="surrogateescape")] = value
+        name = key[len(_XATTR) :].decode(errors="surrogateescape")
+        extra.xattrs[name] = value
+        extra.xattrs.pop(f"{NAMED_ACL}{name}", None)
     elif key.startswith(_LIBARCHIVE):
         # bsdtar writes every attribute twice, here in base64; only archives without the other form would need it.
         return
     elif key in _ACLS:
         from cloison.images.tar.acl import packed
 
-        extra.xattrs.setdefault(_ACLS[key], packed(value))
+        numbers = packed(value)
+        if numbers is not None:
+            extra.xattrs.setdefault(_ACLS[key], numbers)
+        elif _ACLS[key] not in extra.xattrs:
+            extra.xattrs[f"{NAMED_ACL}{_ACLS[key]}"] = value
     elif key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes"):
         extra.segments.append(decimal(value))
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench import report
 from bench.ground import KEPT, Ground, ground, leftovers, sweep
-from bench.rows import command, fifty, images, limits, network, start, stats, system
+from bench.rows import command, fifty, images, limits, network, start, stats, storage, system
 from bench.series import Row
 
 ROWS: dict[str, Callable[[Ground], Iterator[Row]]] = {
@@ -18,6 +18,7 @@ ROWS: dict[str, Callable[[Ground], Iterator[Row]]] = {
     "fifty": fifty.rows,
     "system": system.rows,
     "images": images.rows,
+    "storage": storage.rows,
     "limits": limits.rows,
     "stats": stats.rows,
     "network": network.rows,

@@ -10,7 +10,7 @@ import msgspec
 from bench import peers
 from bench.series import Row, Series
 
-VERSIONS = ("crun", "runc", "bwrap", "lxc-start", "systemd-nspawn", "podman", "dockerd", "unshare")
+VERSIONS = ("crun", "runc", "bwrap", "lxc-start", "systemd-nspawn", "podman", "dockerd", "skopeo", "umoci", "unshare")
 
 
 class Line(msgspec.Struct, frozen=True):

@@ -24,12 +24,17 @@ def rows(ground: Ground) -> Iterator[Row]:
     yield from _execs(ground)
 
 
+def program() -> list[str]:
+    """The installed command of this interpreter."""
+    path = Path(sys.executable).with_name("cloison")
+    return [str(path)] if os.access(path, os.X_OK) else [sys.executable, "-m", "cloison"]
+
+
 def cloison_command(ground: Ground, *words: str) -> Measure:
-    """The installed command of this interpreter, on the bench's installation."""
-    program = Path(sys.executable).with_name("cloison")
-    head = [str(program)] if os.access(program, os.X_OK) else [sys.executable, "-m", "cloison"]
+    """The command, on the bench's installation."""
+    command = [*program(), *words]
     environment = ENVIRONMENT | {"CLOISON_ROOT": ground.engine.layout.root}
-    return lambda: timed([*head, *words], environment)
+    return lambda: timed(command, environment)
 
 
 # --- start -----------------------------------------------------------------------------------------------------------

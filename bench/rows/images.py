@@ -1,83 +1,115 @@
-"""Create and delete from a cached image: the time must not depend on the size of the image."""
+"""Images out of an archive and out of a registry: whole processes, beside those of the neighbours.
 
-import os
-from collections.abc import Iterator
-from time import perf_counter_ns
+Each has a store of its own, empty of this image before each round, on the same file system; the archive is in memory.
+The neighbours leave it to the kernel when what they wrote comes to the disk. Ours waits for it before the image counts.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
 
 import cloison
-from bench.ground import ALONE, Ground
+from bench import archives, docker, podman
+from bench.ground import Ground
+from bench.processes import ENVIRONMENT, Failed, found, output, timed
+from bench.rows.command import program
 from bench.series import Measure, Row, alternate, compared, skipped
-from cloison.images import Facts, Image, layers
-from cloison.images.workspace import workspace
 
-WHAT = "create and delete from a cached image"
-BIG = "bench-1gib"
-BIG_BYTES = 1 << 30
-FILES = 16
-AT_MOST = 1.25
-ROUNDS = 60
+IMPORT = "import of an image archive"
+PULL = "pull of an image from a registry on loopback"
+ROUNDS = 6
 
 
 def rows(ground: Ground) -> Iterator[Row]:
-    """The larger ones beside busybox; ours and theirs are both cloison."""
-    if ground.is_quick:
+    """Of Debian 12, or of busybox in a quick run."""
+    try:
+        image = ground.engine.image("busybox" if ground.is_quick else "debian/12")
+    except cloison.CloisonError as problem:
+        yield skipped(IMPORT, "docker load", str(problem))
         return
-    small = _create_and_delete(ground, "busybox")
-    for name, image in (("debian/12", _debian(ground)), ("1 GiB", _big(ground))):
-        if isinstance(image, str):
-            yield skipped(f"{WHAT}: {name}", "busybox", image)
+    archive = str(archives.archive(ground, image))
+    note = f"{image.names[0]}, {image.size_bytes / 2**20:.0f} MiB"
+    yield from _compared(ground, IMPORT, note, _ours(ground, "import", archive), LOADS, archive)
+    try:
+        reference = archives.repository(ground, image)
+    except Failed as problem:
+        yield skipped(PULL, "docker pull", str(problem))
+        return
+    yield from _compared(ground, PULL, note, _ours(ground, "pull", f"docker://{reference}"), PULLS, reference)
+
+
+Prepare = Callable[[Ground, str], Measure]
+
+
+def _compared(
+    ground: Ground, what: str, note: str, ours: Measure, peers: dict[str, Prepare], source: str
+) -> Iterator[Row]:
+    for name, prepare in peers.items():
+        try:
+            pair = alternate(ours, prepare(ground, source), ground.rounds(ROUNDS))
+        except Failed as problem:
+            yield skipped(what, name, str(problem))
             continue
-        large = _create_and_delete(ground, image.digest)
-        pair = alternate(large, small, ground.rounds(ROUNDS))
-        bar = f"independent of size: at most {AT_MOST:g} x"
-        note = f"{image.size_bytes / 2**20:.0f} MiB"
-        yield compared(f"{WHAT}: {name}", "busybox", pair, at_most=AT_MOST, bar=bar, note=note)
+        yield compared(what, name, pair, at_most=1.0, note=note)
 
 
-def _create_and_delete(ground: Ground, image: str) -> Measure:
+def _ours(ground: Ground, verb: str, source: str) -> Measure:
+    """In an installation of its own: that of the bench has the image already."""
+    root = ground.directory(f"images-{verb}")
+    environment = ENVIRONMENT | {"CLOISON_ROOT": str(root)}
+    head = [*program(), "image", verb]
+
     def measure() -> float:
-        began = perf_counter_ns()
-        ground.engine.create(image, "from-image", config=(ALONE,)).delete()
-        return (perf_counter_ns() - began) / 1e6
+        took = timed([*head, source], environment)
+        output([*program(), "image", "prune"], environment)
+        return took
 
     return measure
 
 
-def _debian(ground: Ground) -> Image | str:
-    try:
-        return ground.engine.image("debian/12")
-    except cloison.CloisonError as problem:
-        return str(problem)
+def _docker(ground: Ground, *words: str) -> Measure:
+    client = docker.client(ground)
+
+    def measure() -> float:
+        took = timed([*client, *words])
+        output([*client, "image", "rm", words[-1] if words[0] == "pull" else archives.TAG])
+        return took
+
+    return measure
 
 
-def _big(ground: Ground) -> Image | str:
-    """An image of a gigabyte, made once and kept with the others."""
-    store = ground.engine.images
-    known = store.known(BIG)
-    if known is not None:
-        return known
-    store.prepare()
-    with workspace(store.tmp_dir, store.lock_path) as work:
-        for number in range(FILES):
-            with open(f"{work.rootfs}/{number}", "wb") as file:
-                try:
-                    os.posix_fallocate(file.fileno(), 0, BIG_BYTES // FILES)
-                except OSError as problem:
-                    return f"no room for an image of 1 GiB: {problem.strerror}"
-        layer = layers.measure(work.rootfs, lambda _done: None)
-        layers.settle(work.rootfs)
-        return store.add(work.rootfs, layer, _facts())
+def _podman(ground: Ground, *words: str) -> Measure:
+    head = podman.command(ground)
+
+    def measure() -> float:
+        took = timed([*head, *words])
+        output([*head, "image", "rm", "--all", "--force"])
+        return took
+
+    return measure
 
 
-def _facts() -> Facts:
-    return Facts(
-        names=(BIG,),
-        os="none",
-        release="",
-        architecture=os.uname().machine,
-        command=("/init",),
-        env=(),
-        stop_signal="SIGTERM",
-        template="",
-        is_system=False,
-    )
+def _skopeo(ground: Ground, source: str, *options: str) -> Measure:
+    """Two programs, as there is no one that does both: into a layout, and from there into a bundle."""
+    home = ground.directory("umoci")
+    copy = [found("skopeo"), "--insecure-policy", "copy", "--quiet", *options, source, f"oci:{home}/layout:1"]
+    unpack = [found("umoci"), "unpack", "--image", f"{home}/layout:1", f"{home}/bundle"]
+
+    def measure() -> float:
+        took = timed(copy) + timed(unpack)
+        for name in ("layout", "bundle"):
+            shutil.rmtree(home / name)
+        return took
+
+    return measure
+
+
+LOADS: dict[str, Prepare] = {
+    "docker load": lambda ground, archive: _docker(ground, "load", "--quiet", "--input", archive),
+    "podman load": lambda ground, archive: _podman(ground, "load", "--quiet", "--input", archive),
+    "skopeo, umoci": lambda ground, archive: _skopeo(ground, f"docker-archive:{archive}"),
+}
+PULLS: dict[str, Prepare] = {
+    "docker pull": lambda ground, reference: _docker(ground, "pull", "--quiet", reference),
+    "podman pull": lambda ground, reference: _podman(ground, "pull", "--quiet", "--tls-verify=false", reference),
+    "skopeo, umoci": lambda ground, reference: _skopeo(ground, f"docker://{reference}", "--src-tls-verify=false"),
+}

@@ -26,7 +26,7 @@ packages_for() {
 	run) echo busybox-static debootstrap dnsmasq-base mmdebstrap nftables ;;
 	test)
 		echo acl btrfs-progs clang docker.io docker-registry e2fsprogs iperf3 iproute2 iptables isc-dhcp-client
-		echo libcap2-bin libclang-rt-14-dev lxcfs procps shellcheck skopeo strace tmux udhcpc umoci util-linux xfsprogs
+		echo libcap2-bin libclang-rt-14-dev lxcfs procps shellcheck skopeo squashfs-tools-ng strace tmux udhcpc umoci util-linux xfsprogs
 		echo zstd
 		;;
 	bench) echo bubblewrap crun docker.io iperf3 iproute2 iptables lxc podman runc systemd-container ;;

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.engine.host_settings import HostSettings
     from cloison.images import Image
+    from cloison.images.servers.platforms import Platform
     from cloison.images.servers.pushing import Pushed
+    from cloison.images.servers.searching import Offer
     from cloison.images.servers.settings import Remote
 
 Progress = Callable[[str, int, int | None], None]
@@ -60,20 +62,80 @@ class Servers:
         `platform` is as in linux/arm64; by default it is this host's. Raises Invalid, NotFound, Denied, Remote,
         Unsupported, NoSpace, Host."""
         from cloison.images.changes import check_name
-        from cloison.images.servers import platforms, pulling
-        from cloison.images.servers.session import open_session
+        from cloison.images.servers import platforms
 
         names = (self._name(text), *([name] if name else []))
         for one in names:
             check_name(one)
         wanted = platforms.parse(platform) if platform else platforms.platform_of(host_architecture())
+        remote = self._remote(text)
+        heard = progress or _in_silence
+        if remote and remote.protocol == "simplestreams":
+            return self._take(text, remote, wanted, names, heard)
+        return self._pull(text, wanted, names, heard, is_chosen=bool(platform), is_insecure=is_insecure)
+
+    def _pull(
+        self,
+        text: str,
+        platform: "Platform",
+        names: tuple[str, ...],
+        heard: Progress,
+        *,
+        is_chosen: bool,
+        is_insecure: bool,
+    ) -> "Image":
+        """From a registry."""
+        from cloison.images.servers import pulling
+        from cloison.images.servers.session import open_session
+
         reference, remote = self._reference(text)
         insecure = (reference.host,) if is_insecure else ()
         proxy = remote.proxy if remote else ""
         with open_session(self.settings.registries, insecure=insecure, proxy=proxy) as session:
             sources = session.sources(reference.host, remote)
-            order = pulling.Pull(reference, sources, wanted, names, is_platform_chosen=bool(platform))
-            return pulling.pull(self._engine.images, order, progress or _in_silence)
+            order = pulling.Pull(reference, sources, platform, names, is_platform_chosen=is_chosen)
+            return pulling.pull(self._engine.images, order, heard)
+
+    def _take(
+        self, text: str, remote: "Remote", platform: "Platform", names: tuple[str, ...], heard: Progress
+    ) -> "Image":
+        """From a simplestreams server."""
+        from cloison.images.archives.wish import Wish
+        from cloison.images.servers import simplestreams, taking
+        from cloison.images.servers.session import open_streams
+
+        name, _, alias = text.partition(":")
+        heard("ask" if remote.keyring else "unsigned", 0, None)
+        with open_streams(self.settings.registries, name, remote, self._cache) as streams:
+            choice = simplestreams.choose(
+                streams.products(), alias, platform.debian, server=name, has_squashfs=taking.has_squashfs()
+            )
+            wish = Wish(platform, names=names, source=text, variant=choice.product.variant)
+            return taking.take(self._engine.images, streams, choice, wish, heard)
+
+    def search(self, text: str, *, architecture: str | None = None) -> "tuple[Offer, ...]":
+        """What a server offers: `REMOTE:WORDS` of a simplestreams server, the tags of `docker://HOST/NAME`, or the
+        repositories of `docker://HOST`. `architecture` is this host's by default, "" is all. Raises Invalid, NotFound,
+        Denied, Remote."""
+        from cloison.images.servers import searching
+        from cloison.images.servers.session import open_session, open_streams
+
+        remote = self._remote(text if text.partition(":")[2] else f"{text}:*")
+        name, _, words = text.partition(":")
+        if remote and remote.protocol == "simplestreams":
+            wanted = host_architecture() if architecture is None else architecture
+            with open_streams(self.settings.registries, name, remote, self._cache) as streams:
+                return searching.of_streams(name, streams.products(), words, wanted)
+        with open_session(self.settings.registries, proxy=remote.proxy if remote else "") as session:
+            place = text.removeprefix(SCHEME).rstrip("/")
+            if not remote and "/" not in place and ("." in place or ":" in place or place == "localhost"):
+                return searching.catalog(session.sources(host_of(place))[-1], "")
+            reference, _ = self._reference(text)
+            return searching.tags(session.sources(reference.host, remote)[-1], reference.repository)
+
+    @property
+    def _cache(self) -> str:
+        return f"{self._engine.layout.cache}/remotes"
 
     def push(
         self,

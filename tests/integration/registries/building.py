@@ -45,6 +45,17 @@ def tar(files: dict[str, bytes | str | None]) -> bytes:
     return buffer.getvalue()
 
 
+def joined(*archives: bytes) -> bytes:
+    """One tar with what is in several."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as target:
+        for archive in archives:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as source:
+                for member in source:
+                    target.addfile(member, source.extractfile(member) if member.isreg() else None)
+    return buffer.getvalue()
+
+
 def system(*more: dict[str, bytes | str | None]) -> tuple[bytes, ...]:
     """The layers of a system that runs: BusyBox and /bin/sh below, then those of `more`."""
     bottom: dict[str, bytes | str | None] = dict.fromkeys(("bin", "dev", "etc", "proc", "run", "sys", "tmp"))

@@ -108,3 +108,12 @@ def cli(root: Path) -> Cli:
 def host_settings(root: Path, text: str) -> None:
     """What the host's configuration says."""
     (root / "etc" / "cloison.toml").write_text(text)
+
+
+def nothing_is_there(engine: Engine) -> None:
+    """Neither an image nor anything of one."""
+    engine.images.clean()
+    root = Path(engine.images.root)
+    assert engine.images.images() == ()
+    left = [str(path) for name in ("layers", "blobs/sha256", "tmp") for path in (root / name).glob("*")]
+    assert left == []

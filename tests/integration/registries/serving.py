@@ -47,8 +47,8 @@ class Authority:
         ca_key, request, names = (self.directory / name for name in ("ca.key", "server.csr", "names"))
         new = ("req", "-newkey", "rsa:2048", "-nodes")
         openssl(*new, "-x509", "-days", "2", "-subj", "/CN=test authority", "-keyout", ca_key, "-out", self.ca)
-        openssl(*new, "-subj", "/CN=localhost", "-keyout", self.key, "-out", request)
-        names.write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+        openssl(*new, "-subj", "/CN=test server", "-keyout", self.key, "-out", request)
+        names.write_text("subjectAltName=IP:0.0.0.0\n")
         signing = ("x509", "-req", "-days", "2", "-CA", self.ca, "-CAkey", ca_key, "-CAcreateserial", "-extfile", names)
         openssl(*signing, "-in", request, "-out", self.certificate)
 
@@ -86,19 +86,21 @@ class RunningRegistry:
 def registry(
     directory: Path, *, authority: Authority | None = None, is_basic: bool = False, tokens: "TokenServer | None" = None
 ) -> Iterator[RunningRegistry]:
-    """Debian's docker-registry on loopback; its data below `directory`."""
+    """Debian's docker-registry on loopback; its data below `directory`.
+
+    With TLS its name is 0.0.0.0, which leads here as well, but is not one that is insecure without being said to be."""
     directory.mkdir()
-    name = "localhost" if authority else "127.0.0.1"
+    name = "0.0.0.0" if authority else "127.0.0.1"
     running = RunningRegistry(f"{name}:{free_port()}", directory, "https" if authority else "http")
     config: dict[str, object] = {
         "version": 0.1,
         "log": {"level": "info", "accesslog": {"disabled": False}},
         "storage": {"filesystem": {"rootdirectory": str(directory / "data")}, "delete": {"enabled": True}},
-        "http": {"addr": running.host.replace("localhost", "127.0.0.1")},
+        "http": {"addr": running.host.replace("0.0.0.0", "127.0.0.1")},
     }
     if authority:
         tls = {"certificate": str(authority.certificate), "key": str(authority.key)}
-        config["http"] = {"addr": running.host.replace("localhost", "127.0.0.1"), "tls": tls}
+        config["http"] = {"addr": running.host.replace("0.0.0.0", "127.0.0.1"), "tls": tls}
     if is_basic:
         (directory / "htpasswd").write_text(f"{USER}:{_bcrypt(PASSWORD)}\n")
         config["auth"] = {"htpasswd": {"realm": "test", "path": str(directory / "htpasswd")}}
@@ -140,7 +142,7 @@ def _bcrypt(password: str) -> str:
     return subprocess.run(["perl", "-e", script, password, _SALT], check=True, capture_output=True, text=True).stdout
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_words: object) -> None:
@@ -218,7 +220,7 @@ def token_server(authority: Authority) -> Iterator[TokenServer]:
     tokens = TokenServer(authority.directory)
     wanted = "Basic " + base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
 
-    class Handler(_Handler):
+    class Tokens(Handler):
         def do_GET(self) -> None:
             query = parse_qs(urlsplit(self.path).query)
             shown = self.headers.get("Authorization")
@@ -228,7 +230,7 @@ def token_server(authority: Authority) -> Iterator[TokenServer]:
             token = tokens.token(query.get("scope", []), is_known=shown == wanted)
             return self.answered(200, json.dumps({"token": token}).encode(), Content_Type="application/json")
 
-    with serving(Handler) as host:
+    with serving(Tokens) as host:
         tokens.address = f"http://{host}"
         yield tokens
 
@@ -288,7 +290,7 @@ class Proxy:
         return None
 
 
-class _Between(_Handler):
+class _Between(Handler):
     between: Proxy
 
     def hand_on(self) -> None:

@@ -16,7 +16,7 @@ from cloison.images import Image
 from tests.integration.conftest import eventually
 from tests.integration.registries import building
 from tests.integration.registries.building import Made, skopeo
-from tests.integration.registries.conftest import PROGRAM, Cli, host_settings
+from tests.integration.registries.conftest import PROGRAM, Cli, host_settings, nothing_is_there
 from tests.integration.registries.serving import Fault, Proxy, RunningRegistry
 
 pytestmark = pytest.mark.needs_root
@@ -30,15 +30,6 @@ def whole(engine: Engine, image: Image, made: Made) -> None:
         for chunk in engine.images.stream(diff_id):
             digest.update(chunk)
         assert f"sha256:{digest.hexdigest()}" == diff_id
-
-
-def nothing_is_there(engine: Engine) -> None:
-    """Neither an image nor anything of one."""
-    engine.images.clean()
-    root = Path(engine.images.root)
-    assert engine.images.images() == ()
-    left = [str(path) for name in ("layers", "blobs/sha256", "tmp") for path in (root / name).glob("*")]
-    assert left == []
 
 
 def blob_requests(between: Proxy, digest: str) -> list[str]:

@@ -1,12 +1,15 @@
-"""The commands of `cloison image` that talk to servers: pull, push."""
+"""The commands of `cloison image` that talk to servers: pull, push, search."""
 
 import contextlib
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from cloison.base.units import format_size
 from cloison.cli.completing import images
 from cloison.cli.invocation import Invocation
+from cloison.cli.table import aligned, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
 from cloison.cli.verbs.login import tls_verify
 
@@ -112,4 +115,44 @@ def _push(
         click.echo(f"docker://{pushed.name.rpartition(':')[0]}@{pushed.digest}")
 
 
-VERBS = (_pull, _push)
+@click.command(
+    "search",
+    cls=Verb,
+    examples=(
+        "cloison image search images:debian",
+        "cloison image search images:alpine --architecture arm64",
+        "cloison image search docker://registry.example.org/tools/web",
+    ),
+)
+@click.argument("words", metavar="REMOTE:WORDS")
+@click.option("--architecture", metavar="NAME", help="Not this host's; `all` for all of them.")
+@as_json
+@pass_invocation
+def _search(invocation: Invocation, words: str, architecture: str | None, *, as_json: bool) -> None:
+    """List what a server offers.
+
+    Of an image server, what has WORDS in its name; of docker://HOST/NAME, the tags; of docker://HOST, the names, where
+    it tells them.
+    """
+    found = invocation.engine.servers.search(words, architecture="" if architecture == "all" else architecture)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(found)))
+        return
+    header = ("REFERENCE", "ARCHITECTURE", "SYSTEM", "VARIANT", "VERSION", "SIZE")
+    rows = [
+        (
+            offer.reference,
+            offer.architecture or "-",
+            f"{offer.os} {offer.release}".strip() or "-",
+            offer.variant or "-",
+            offer.version or "-",
+            "-" if offer.size_bytes is None else format_size(offer.size_bytes),
+        )
+        for offer in found
+    ]
+    click.echo(aligned(header, rows, is_bold=shows_colours(sys.stdout)), nl=False)
+
+
+VERBS = (_pull, _push, _search)

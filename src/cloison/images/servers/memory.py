@@ -14,7 +14,7 @@ _MOST = 16  # blobs that are remembered of one layer
 
 
 class Known(msgspec.Struct, frozen=True):
-    """A blob that unpacks to a layer, and a repository that had it."""
+    """A blob that unpacks to a layer, and a repository that had it; both are empty for files of simplestreams."""
 
     digest: str
     size: int

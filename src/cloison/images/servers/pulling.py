@@ -4,7 +4,6 @@ Nothing counts before all of it has come and was held against its digests: the m
 unpacked streams that the config names. A layer that the store has already is not asked for.
 """
 
-import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cloison.base.errors import CloisonError, Invalid, Remote, Unsupported
+from cloison.base.errors import CloisonError, Remote, Unsupported
 from cloison.images import oci
 from cloison.images.image import Image
 from cloison.images.layout import Layer
@@ -22,6 +21,7 @@ from cloison.images.servers.manifests import Blob, Manifest
 from cloison.images.servers.memory import Known
 from cloison.images.servers.platforms import Platform, suits
 from cloison.images.servers.references import Reference
+from cloison.images.servers.refusals import sent_by
 from cloison.images.servers.registry import Document, Registry
 from cloison.images.store import ImageStore
 
@@ -51,7 +51,7 @@ def pull(store: ImageStore, order: Pull, progress: Progress) -> Image:
     progress("ask", 0, None)
     manifest = _manifest(order, what)
     document = _config(order, manifest.config, what)
-    with _sent_by(what):
+    with sent_by(what):
         there, diff_ids, facts = oci.platform_of(document), oci.diff_ids_of(document), oci.facts_of(document)
     if not order.is_platform_chosen and not suits(order.platform, there):
         raise Unsupported(
@@ -136,20 +136,11 @@ def _layer(work: "Incoming", order: Pull, diff_id: str, blob: Blob, count: "_Cou
     """Fetch and unpack one layer; to the end of what was sent, so that all of it was held against its digest."""
     what = f"layer {blob.digest[7:19]} of {order.reference}"
     chunks = _blob(order, blob, what, count.add)
-    with _sent_by(what):
+    with sent_by(what):
         layer = work.unpack(chunks, diff_id=diff_id)
     for _ in chunks:
         pass
     return layer
-
-
-@contextlib.contextmanager
-def _sent_by(what: str) -> Iterator[None]:
-    """What is wrong with what a server has sent is the server's fault."""
-    try:
-        yield
-    except Invalid as problem:
-        raise Remote(f"{what} cannot be taken: {problem.sentence}", hint=problem.hint) from problem
 
 
 class _Count:

@@ -87,8 +87,8 @@ def _there(store: ImageStore, order: Push, layer: Layer) -> tuple[Blob | None, s
     what = f"a push to {order.reference}"
     begun = ""
     for known in memory.recall(store.layers_dir, layer.diff_id):
-        if not _suits(known.compression, order):
-            continue
+        if not known.host or not _suits(known.compression, order):
+            continue  # without a host it is a mark of `taking`
         blob = Blob(manifests.layer_type(known.compression, is_docker=order.is_docker), known.digest, known.size)
         if registry.has_blob(repository, known.digest, what=what, scopes=pushing(repository)):
             return blob, ""

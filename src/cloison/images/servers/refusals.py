@@ -8,13 +8,15 @@
 | 5xx | Remote | try again later |
 """
 
+import contextlib
 import email.utils
 import time
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
-from cloison.base.errors import CloisonError, Denied, NotFound, Remote
+from cloison.base.errors import CloisonError, Denied, Invalid, NotFound, Remote
 
 RETRIED: Final = (408, 429, 500, 502, 503, 504)
 _LONGEST_WORDS: Final = 200
@@ -80,3 +82,12 @@ def retry_after_s(header: str, now_s: float | None = None) -> float | None:
     except (TypeError, ValueError):
         return None
     return max(0.0, moment.timestamp() - (time.time() if now_s is None else now_s))
+
+
+@contextlib.contextmanager
+def sent_by(what: str) -> Iterator[None]:
+    """What is wrong with what a server has sent is the server's fault: Remote, and not Invalid."""
+    try:
+        yield
+    except Invalid as problem:
+        raise Remote(f"{what} cannot be taken: {problem.sentence}", hint=problem.hint) from problem

@@ -23,10 +23,11 @@ die() {
 packages_for() {
 	case $1 in
 	build) echo gcc git libc6-dev libseccomp2 make musl-tools ;;
-	run) echo busybox-static debootstrap dnsmasq-base mmdebstrap nftables ;;
+	run) echo busybox-static debootstrap dnsmasq-base mmdebstrap nftables squashfs-tools-ng ;;
 	test)
 		echo acl btrfs-progs clang docker.io docker-registry e2fsprogs iperf3 iproute2 iptables isc-dhcp-client
-		echo libcap2-bin libclang-rt-14-dev lxcfs procps shellcheck skopeo squashfs-tools-ng strace tmux udhcpc umoci util-linux xfsprogs
+		echo libcap2-bin libclang-rt-14-dev lxcfs podman procps shellcheck skopeo squashfs-tools
+		echo strace tmux udhcpc umoci util-linux xfsprogs
 		echo zstd
 		;;
 	bench) echo bubblewrap crun docker.io iperf3 iproute2 iptables lxc podman runc systemd-container ;;

@@ -39,7 +39,8 @@ def metadata_of(text: bytes, files: Mapping[str, bytes]) -> Metadata:
     if len(text) > _MOST_YAML:
         raise Invalid("the image's metadata.yaml is too long to be one")
     try:
-        found = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        # All scalars are texts: 3.20 is a release, and not a number of which a zero may be lost.
+        found = yaml.load(text, Loader=getattr(yaml, "CBaseLoader", yaml.BaseLoader))
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         raise Invalid(f"the image's metadata.yaml cannot be read: {problem}", hint="get the image again") from problem
     if not isinstance(found, dict):
@@ -101,7 +102,13 @@ def _template(path: str, said: dict[Any, Any], files: Mapping[str, bytes]) -> Fi
     if not known:
         raise Invalid("it does not say when it applies")
     given = {str(key): _text(value) for key, value in _table(said.get("properties")).items()}
-    template = FileTemplate(path, known, text.decode(errors="replace"), bool(said.get("create_only")), given)
+    template = FileTemplate(
+        path,
+        known,
+        text.decode(errors="replace"),
+        _text(said.get("create_only", "")).lower() in ("true", "yes", "on"),
+        given,
+    )
     render(template.text, Variables("name", known[0], path, properties=given))
     return template
 
@@ -111,4 +118,4 @@ def _table(value: object) -> dict[Any, Any]:
 
 
 def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)[:2000]
+    return str(value)[:2000]

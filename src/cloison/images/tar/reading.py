@@ -61,7 +61,7 @@ class Tar:
             if self.source.position != end:
                 raise AssertionError("the data of a member were not taken")
             if padding := -member.size % _BLOCK:
-                self._literal(self.source.take(padding))
+                self._literal(self.source.take_padding(padding))
         for piece in self.source.rest():
             self._literal(piece)
 

@@ -35,6 +35,11 @@ class Source:
                 return b""
         return self.take(count)
 
+    def take_padding(self, count: int) -> bytes:
+        """As `take`, or nothing where the stream ends here: umoci leaves the last padding away, and the end's mark."""
+        first = self.take_or_end(1)
+        return first + self.take(count - 1) if first else b""
+
     def pieces(self, count: int) -> Iterator[memoryview]:
         """The next `count` bytes, in pieces that are not copied. Raises Truncated."""
         while count:

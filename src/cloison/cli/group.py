@@ -23,6 +23,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "freeze",
             "unfreeze",
             "wait",
+            "copy",
             "rename",
             "set",
             "get",
@@ -38,7 +39,11 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Host", ("check", "repair", "completion")),
 )
 ALIASES = {"list": "ls", "rm": "delete"}
-HIDDEN = {"_oom": "oom", "_reboot": "reboot"}  # what cloison says to itself, and the module in which it listens
+HIDDEN = {
+    "_ended": "ended",
+    "_oom": "oom",
+    "_reboot": "reboot",
+}  # what cloison says to itself, and the module in which it listens
 _ALL = tuple(name for _, names in SECTIONS for name in names)
 
 

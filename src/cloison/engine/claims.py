@@ -30,6 +30,16 @@ MAC_PREFIX = "02:c1:05"  # locally administered, RFC 7042 section 2.1
 MAX_NICS = 256
 
 
+def claim(changes: Transaction, root: str, record: Record) -> Record:
+    """Store a new record, with a name, ids and all else that it has to itself; `root` is that of the installation.
+    Raises Exists, Invalid, NotFound, NoSpace."""
+    records.claim_name(changes, record.name, record.id)
+    id_base = records.claim_range(changes, root, record.id)
+    made = settle(changes, None, msgspec.structs.replace(record, id_base=id_base))
+    records.save(changes, made)
+    return made
+
+
 def settle(changes: Transaction, before: Record | None, after: Record) -> Record:
     """`after` with the claims of its nics; what `before` had and nobody needs any more is given back.
 

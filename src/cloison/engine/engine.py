@@ -116,7 +116,7 @@ class Engine:
         self.pools.get(storage)
         if name:
             check_name(name)
-            self._expect_free(name)
+            self.expect_free(name)
         from cloison.engine import interfaces
 
         interfaces.accept(self, wanted, before=configuration.Config())
@@ -141,7 +141,7 @@ class Engine:
     def _create(
         self, image: "Image", name: str, wanted: configuration.Config, pool: str, progress: Progress | None
     ) -> Instance:
-        from cloison.engine import identity
+        from cloison.engine import claims, identity
         from cloison.storage import trees
 
         instance_id = new_id()
@@ -153,24 +153,42 @@ class Engine:
                     tree = driver.create(image.layers, progress=progress)
                     draft = msgspec.structs.replace(_draft(image, name, wanted, instance_id), tree=tree)
                     identity.refresh(self, draft)
-                    return Instance(self, self._claim(draft))
+                    with self.store.transaction() as changes:
+                        made = claims.claim(changes, self.layout.root, draft)
+                        changes.record(made.id, "created", f"{made.name} {made.image_name}")
+                    return Instance(self, made)
             except BaseException:
                 trees.remove(directory)
                 self.driver.forget(instance_id)
                 raise
 
-    def _claim(self, record: Record) -> Record:
-        """Store a new record, with what it has to itself."""
-        with self.store.transaction() as changes:
-            records.claim_name(changes, record.name, record.id)
-            id_base = records.claim_range(changes, self.layout.root, record.id)
-            record = msgspec.structs.replace(record, id_base=id_base)
-            from cloison.engine import claims
+    def copy(
+        self,
+        source: str,
+        name: str,
+        *,
+        config: Iterable[str] = (),
+        is_alone: bool = False,
+        storage: str = "",
+        progress: Progress | None = None,
+    ) -> Instance:
+        """Make another instance of what `source` is now, or with `NAME/SNAPSHOT` was then: see
+        `cloison.engine.copying`. `config` are assignments on top of its configuration; with `is_alone` the snapshots
+        stay behind; `storage` is the pool of the copy, "" for that of the source. Raises what `create` raises."""
+        from cloison.engine import copying
 
-            record = claims.settle(changes, None, record)
-            records.save(changes, record)
-            changes.record(record.id, "created", f"{record.name} {record.image_name}")
-        return record
+        of, _slash, snapshot = source.partition("/")
+        made = copying.copy(
+            self,
+            self.get(of),
+            name,
+            snapshot=snapshot,
+            config=config,
+            is_alone=is_alone,
+            storage=storage,
+            progress=progress,
+        )
+        return Instance(self, made)
 
     def launch(
         self,
@@ -193,7 +211,7 @@ class Engine:
             raise
         return instance
 
-    def _expect_free(self, name: str) -> None:
+    def expect_free(self, name: str) -> None:
         """Ahead of a long build; the transaction decides."""
         if self.store.get(f"names/{name}") is not None:
             raise Exists(f"there is already an instance {name!r}", hint="choose another name, or delete it first")
@@ -330,6 +348,8 @@ class Engine:
             try:
                 if Instance(self, record).repair():
                     done.append(Repaired("instance", record.name))
+                if record.is_last_run and Instance(self, record).end_if_over(timeout_s=0):
+                    done.append(Repaired("ephemeral instance", record.name))
             except NotFound:
                 continue  # it has been deleted meanwhile
             except CloisonError as problem:

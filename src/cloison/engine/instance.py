@@ -137,7 +137,10 @@ class Instance:
             self._introduce()
         self._engine.driver.start(self.id, request, watch)
         was_restored = self._record.is_restored
-        started = msgspec.structs.replace(self._record, started_ns=time.time_ns(), is_restored=False)
+        is_last_run = self._record.config.boot.ephemeral
+        started = msgspec.structs.replace(
+            self._record, started_ns=time.time_ns(), is_restored=False, is_last_run=is_last_run
+        )
         with self._engine.store.transaction() as changes:
             records.save(changes, started)
             changes.record(self.id, "started")
@@ -151,7 +154,30 @@ class Instance:
 
     def stop(self, *, timeout_s: float | None = None, force: bool = False) -> None:
         """Ask its init to shut down; when that takes longer than `timeout_s` (default: boot.stop_timeout_s), or at
-        once with `force`, kill it. Returns when everything is taken back. Raises WrongState when it is not running."""
+        once with `force`, kill it. Returns when everything is taken back, and an ephemeral one is deleted. Raises
+        WrongState when it is not running."""
+        self._stop(timeout_s=timeout_s, force=force)
+        self.end_if_over(timeout_s=LOCK_PATIENCE_S)
+
+    def stop_to_start(self, *, timeout_s: float | None = None, force: bool = False) -> None:
+        """The same, where it is to be started again: an ephemeral one is not deleted."""
+        self._engine.store.record(self.id, "restarting")
+        self._stop(timeout_s=timeout_s, force=force)
+
+    def end_if_over(self, *, timeout_s: float) -> bool:
+        """Delete it, if it is ephemeral and has ended; whether it was. Its monitor asks for it at the end, and so does
+        `repair`."""
+        try:
+            self.reload()
+        except NotFound:
+            return False
+        if not self._record.is_last_run:
+            return False
+        from cloison.engine import deleting
+
+        return deleting.end(self._engine, self, timeout_s=timeout_s)
+
+    def _stop(self, *, timeout_s: float | None, force: bool) -> None:
         self._let_start_finish("stop", is_forced=force)
         self._engine.store.record(self.id, "stopping")  # before anything is asked: a reboot is measured by it
         if not force:
@@ -207,7 +233,7 @@ class Instance:
     def restart(self, *, timeout_s: float | None = None, force: bool = False, watch: Watch | None = None) -> None:
         """Stop it and start it again; one that is stopped is just started."""
         if self.state is not State.STOPPED:
-            self.stop(timeout_s=timeout_s, force=force)
+            self.stop_to_start(timeout_s=timeout_s, force=force)
         self.start(watch=watch)
 
     def freeze(self) -> None:
@@ -341,7 +367,6 @@ class Instance:
                 self.stop(force=True)
         with self.command("delete"):
             self.expect_stopped("be deleted", hint="stop it first, or use --force")
-            self._settle()
             deleting.delete(self._engine, self._record)
         deleting.tell(self._engine, self._record)
 
@@ -520,6 +545,12 @@ class Instance:
             return False
         return not self._is_told_to_stop()
 
+    def is_about_to_start(self) -> bool:
+        """Whether it has ended to be started again: by its monitor, after a reboot, or by a command that is at it."""
+        words = ("started", "restarting")
+        told = [event.what for event in self._engine.store.events(self.id) if event.what in words]
+        return told[-1:] == ["restarting"] or self._is_about_to_reboot()
+
     def _is_told_to_stop(self) -> bool:
         """Whether somebody asked for its end since its last start: a stop wins over a reboot."""
         told = [event.what for event in self._engine.store.events(self.id) if event.what in ("started", "stopping")]
@@ -588,6 +619,7 @@ class Instance:
             reboot=self._engine.command_line("_reboot", self.id),
             alarm=self._engine.command_line("_oom", self.id),
             writable=specification.writable_paths(self._record.config),
+            at_end=self._engine.command_line("_ended", self.id) if self._record.config.boot.ephemeral else (),
             interfaces=self._interfaces(is_dry=is_dry),
             is_loopback_up=configuration.network_of(self._record.config) != NONE,
         )

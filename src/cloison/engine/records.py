@@ -35,7 +35,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     `live` is the configuration of its present or last run, where that is not `config`; a start takes `config`.
     `claims` are what the nics of `config` have, `live_claims` those of `live` where they differ. `layers` are those of
     its image, the uppermost first; `tree` is where its files are, None for one made before there were pools.
-    `is_restored`: its present state is that of a snapshot, and it has not been started since."""
+    `is_restored`: its present state is that of a snapshot, and it has not been started since. `is_last_run`: it was
+    ephemeral when it was started."""
 
     id: str
     name: str
@@ -56,6 +57,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     live_claims: dict[str, Claim] | None = None
     tree: Tree | None = None
     is_restored: bool = False
+    is_last_run: bool = False
 
     @property
     def in_force(self) -> Config:

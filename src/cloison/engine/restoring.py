@@ -47,7 +47,7 @@ def restore(
             state=str(state),
         )
     if is_up:
-        instance.stop()
+        instance.stop_to_start()
     try:
         with instance.command("restore"):
             _restore(engine, instance, name, keep_config=keep_config, progress=progress)

@@ -106,5 +106,5 @@ def remove(changes: Transaction, instance_id: str, name: str = "") -> None:
 def bare(record: Record) -> Record:
     """An instance without what it has to itself: what of it is kept, or becomes another's."""
     return msgspec.structs.replace(
-        record, live=None, claims={}, live_claims=None, tree=None, started_ns=0, is_restored=False
+        record, live=None, claims={}, live_claims=None, tree=None, started_ns=0, is_restored=False, is_last_run=False
     )

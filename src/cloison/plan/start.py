@@ -32,6 +32,7 @@ from cloison.plan.steps import (
     PivotRoot,
     RecvFd,
     Rmdir,
+    Run,
     SendFd,
     Setdomainname,
     SetDumpable,
@@ -63,6 +64,7 @@ def compile_start(
     writable: tuple[str, ...] = (),
     reboot: tuple[str, ...] = (),
     alarm: tuple[str, ...] = (),
+    at_end: tuple[str, ...] = (),
     interfaces: tuple[Interface, ...] = (),
     is_loopback_up: bool = True,
     nft: str = "",
@@ -71,8 +73,8 @@ def compile_start(
 
     `seccomp` is the compiled filter (empty: none), `writable` what stays so below a read-only path, `reboot` the
     command that the monitor becomes when the instance reboots itself, `alarm` the one that it runs when a process was
-    killed for want of memory. `interfaces` are for a network of its own; where they have rules, `nft` is the program
-    that takes them. Raises Invalid and Unsupported."""
+    killed for want of memory, `at_end` one that is run last of all. `interfaces` are for a network of its own; where
+    they have rules, `nft` is the program that takes them. Raises Invalid and Unsupported."""
     rootfs.check_mounts(spec)
     build = Builder(title)
     flags = clone_flags(spec)
@@ -111,7 +113,8 @@ def compile_start(
     kept = (socket, console, peer, files.log, files.log_size_bytes, files.record, reboot)
     build.host(Monitor(*kept, bell, alarm, netns, cgroups.sampled(places)))
     # The socket stays to the end: without one, what is ending would look as if it were starting.
-    return build.plan(epilogue=(Unlink(files.socket), Unlink(files.journal), Rmdir(files.run_dir)))
+    epilogue = (Unlink(files.socket), Unlink(files.journal), Rmdir(files.run_dir))
+    return build.plan(epilogue=(*epilogue, *((Run(at_end, ""),) if at_end else ())))
 
 
 def clone_flags(spec: Spec) -> int:

@@ -111,6 +111,7 @@ class ContainerDriver:
             writable=request.writable,
             reboot=request.reboot,
             alarm=request.alarm,
+            at_end=host.aside(request.at_end) if request.at_end else (),
             interfaces=request.interfaces,
             is_loopback_up=request.is_loopback_up,
             nft=nft,

@@ -27,6 +27,13 @@ def root(files: RootFiles) -> RootSource:
     return OverlayRoot(files.lower, files.writable) if files.lower else DirectoryRoot(files.writable)
 
 
+def aside(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """What runs a command that nobody waits for: setsid(1). Raises Unsupported where that is missing."""
+    from cloison.kernel import process
+
+    return (process.needed("setsid", package="util-linux"), "--fork", *argv)
+
+
 def places(instance_id: str, scope: str, *, world: CgroupWorld | None = None) -> tuple[CgroupPlace, ...]:
     """Where the instance lives in every hierarchy of this host, v2 last; a known `world` is not looked at again.
 

@@ -116,7 +116,7 @@ KEYS: tuple[Key, ...] = (
     Key("boot.stop_timeout_s", keys.duration, units.format_duration, "then it is killed", "30s"),
     Key("boot.own_clock", keys.flag, keys.flag_text, "uptime inside counts from its own start", "true"),
     Key("boot.proc_views", _proc_views, str, "/proc shows its limits: where lxcfs runs (auto), always, never", "true"),
-    Key("boot.ephemeral", keys.flag, keys.flag_text, "it is deleted when it ends", "true", is_live=True),
+    Key("boot.ephemeral", keys.flag, keys.flag_text, "deleted when it ends, but for a reboot", "true"),
     Key("console.log_size_bytes", keys.size, units.exact_size, "a log rotates at this", "1M"),
     Key("env.*", keys.text_itself, str, "a variable of every process", "Europe/Paris", item=any_words, samples=("TZ",)),
     Key("init.command", keys.words, keys.words_text, "runs as pid 1", "/bin/sh"),

@@ -46,6 +46,7 @@ class StartRequest(msgspec.Struct, frozen=True):
     reboot: tuple[str, ...]
     writable: tuple[str, ...] = ()
     alarm: tuple[str, ...] = ()  # what its monitor runs when the kernel kills a process of it for memory
+    at_end: tuple[str, ...] = ()  # what its monitor runs last, and does not wait for
     interfaces: tuple[Interface, ...] = ()  # by number, for an instance with a network of its own
     is_loopback_up: bool = True
 

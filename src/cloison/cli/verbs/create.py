@@ -47,6 +47,7 @@ _OPTIONS = (
         help="Forward a port of the host, the first, to one inside.",
     ),
     click.option("--privileged", is_flag=True, help="Root inside is root of the host."),
+    click.option("--ephemeral", is_flag=True, help="Delete it when it ends, but for a reboot."),
     click.option(
         "-o",
         "--option",
@@ -85,6 +86,8 @@ def wanted(image: str, name: str, words: Mapping[str, Any]) -> Wanted:
         config += [forwarded(port) for port in words["ports"]]
     if words["privileged"]:
         config.append("security.privileged=true")
+    if words["ephemeral"]:
+        config.append("boot.ephemeral=true")
     return Wanted(image, name, (*config, *words["settings"]), dict(pairs(words["options"])))
 
 

@@ -1,0 +1,175 @@
+"""A second instance that begins as another one is, or was.
+
+It is somebody else: another id, other ids of the host behind its users, other MAC addresses and addresses, a machine id
+of its own, and the name that it is given. What only one can have is not copied: addresses and MAC addresses that were
+written down, ports of the host, and that it is ephemeral. Files are shared where the pool's driver can: the tree of the
+source is frozen, as for a snapshot that nobody lists, and both go on over it.
+
+    <pool of the source>   source's tree -> frozen (`snapshots.split_off`) -> clone
+    another pool           frozen -> `send`, `receive` -> clone
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base.disk import full_disk_named
+from cloison.base.ids import check_name, new_id
+from cloison.engine import claims, identity, records, setting, snapshots
+from cloison.engine import snapshot_records as stored
+from cloison.engine.records import Record, tree_of
+from cloison.engine.snapshot_records import SnapshotRecord
+from cloison.spec import config as configuration
+from cloison.spec.config import Config
+from cloison.spec.nics import Nic
+from cloison.storage.driver import Driver, Progress, Tree
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+    from cloison.engine.instance import Instance
+
+
+def copy(
+    engine: "Engine",
+    source: "Instance",
+    name: str,
+    *,
+    snapshot: str = "",
+    config: Iterable[str] = (),
+    is_alone: bool = False,
+    storage: str = "",
+    progress: Progress | None = None,
+) -> Record:
+    """Make the instance `name` of what `source` is now, or was in a snapshot; its record. With `is_alone` without the
+    source's snapshots; `storage` is the pool of the copy. Raises what a creation raises; then nothing is left of it."""
+    check_name(name)
+    engine.expect_free(name)
+    assignments = tuple(config)
+    source.reload()
+    begin = stored.load(engine.store, source.record, snapshot) if snapshot else None
+    instance_id = new_id()
+    with source.command("copy"), full_disk_named(engine.layout.data), engine.driver.command(instance_id, "create"):
+        of = begin.of if begin else source.record
+        draft = _draft(source.record, of, instance_id, name, assignments)
+        setting.check(engine, draft, draft.config, before=Config())
+        directory = engine.layout.instance(instance_id)
+        try:
+            os.mkdir(directory, 0o700)
+            made = _made(engine, source, begin, draft, storage, progress, is_alone=is_alone)
+        except BaseException:
+            from cloison.storage import trees
+
+            trees.remove(directory)
+            engine.driver.forget(instance_id)
+            raise
+        source.reload()
+    engine.pools.collect(tree_of(source.record).pool)
+    if made.config.nics:
+        engine.names_changed({made.name})
+    return made
+
+
+def _made(
+    engine: "Engine",
+    source: "Instance",
+    begin: SnapshotRecord | None,
+    draft: Record,
+    storage: str,
+    progress: Progress | None,
+    *,
+    is_alone: bool,
+) -> Record:
+    pool = tree_of(source.record).pool
+    wanted = storage or pool
+    texts = begin.texts if begin else identity.remembered(engine, source.record)
+    with engine.pools.making(pool) as driver, _target(engine, driver, pool, wanted) as target:
+        present = tree_of(source.record)
+        if begin is not None:
+            frozen = begin.tree
+        else:
+            split, _observed = snapshots.split_off(engine, source, driver, progress)
+            frozen, present = split.frozen, split.present
+        known = () if begin is not None or is_alone else _to_copy(engine, source.record)
+        moved = Moved(driver, target, is_same=wanted == pool)
+        listed = [msgspec.structs.replace(each, tree=moved.tree(each.tree, each.of.layers)) for each in known]
+        tree = target.clone(moved.tree(frozen, draft.layers), progress=progress)
+        draft = msgspec.structs.replace(draft, tree=tree)
+        identity.take_over(engine, draft, texts)
+        identity.forget_machine(engine, draft)
+        identity.refresh(engine, draft)
+        with engine.store.transaction() as changes:
+            if present != source.record.tree:
+                records.save(changes, msgspec.structs.replace(source.record, tree=present))
+            made = claims.claim(changes, engine.layout.root, draft)
+            for each in listed:
+                stored.put(changes, made.id, each)
+            changes.record(made.id, "created", f"{made.name} copied from {source.name}")
+    return made
+
+
+@contextlib.contextmanager
+def _target(engine: "Engine", driver: Driver, pool: str, wanted: str) -> Iterator[Driver]:
+    """What makes trees of the wanted pool."""
+    if wanted == pool:
+        yield driver
+        return
+    with engine.pools.making(wanted) as target:
+        yield target
+
+
+class Moved:
+    """Frozen trees as they are in another pool: each is sent once, after the one before it."""
+
+    def __init__(self, source: Driver, target: Driver, *, is_same: bool) -> None:
+        self._source = source
+        self._target = target
+        self._is_same = is_same
+        self._done: dict[str, Tree] = {}
+        self._last: Tree | None = None
+
+    def tree(self, frozen: Tree, layers: tuple[str, ...]) -> Tree:
+        """The same there."""
+        if self._is_same:
+            return frozen
+        if frozen.name not in self._done:
+            since = self._last
+            chunks = self._source.send(frozen, since)
+            base = self._done[since.name] if since is not None else None
+            self._done[frozen.name] = self._target.receive(chunks, layers, base)
+            self._last = frozen
+        return self._done[frozen.name]
+
+
+def _to_copy(engine: "Engine", record: Record) -> tuple[SnapshotRecord, ...]:
+    return tuple(each for each in stored.load_all(engine.store, record.id) if not each.is_passing)
+
+
+def _draft(source: Record, of: Record, instance_id: str, name: str, config: tuple[str, ...]) -> Record:
+    """The copy, before anything is claimed for it."""
+    return msgspec.structs.replace(
+        stored.bare(of),
+        id=instance_id,
+        name=name,
+        kind=source.kind,
+        created_ns=time.time_ns(),
+        id_base=0,
+        config=configuration.assign_all(without_own(of.config), config),
+    )
+
+
+def without_own(config: Config) -> Config:
+    """A configuration without what only one instance can have. Pure."""
+    return msgspec.structs.replace(
+        config,
+        nics={name: _shared(nic) for name, nic in config.nics.items()},
+        ports={},
+        boot=msgspec.structs.replace(config.boot, ephemeral=False),
+    )
+
+
+def _shared(nic: Nic) -> Nic:
+    return msgspec.structs.replace(nic, mac="", addresses=() if nic.fixed else nic.addresses)

@@ -35,7 +35,8 @@ class Namespace:
 
 @contextlib.contextmanager
 def new_namespace() -> Iterator[Namespace]:
-    """One that lives as long as the test, with its loopback down."""
+    """One that lives as long as the test, with its loopback down. It is no router, whatever the machine is: a new
+    namespace takes its settings of IPv4 from the first one."""
     program = subprocess.Popen(["unshare", "--net", "cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     with program, contextlib.ExitStack() as stack:
         assert program.stdin is not None and program.stdout is not None
@@ -45,4 +46,6 @@ def new_namespace() -> Iterator[Namespace]:
         assert program.stdout.readline() == b"\n"  # it is in its namespace
         fd = os.open(f"/proc/{program.pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, fd)
-        yield Namespace(fd)
+        found = Namespace(fd)
+        found.run("sysctl", "-qw", "net.ipv4.ip_forward=0")
+        yield found

@@ -344,6 +344,7 @@ def test_everything_is_taken_back_in_part_twice_and_without_the_interface(lab: L
         is_ip_filtered=True,
         egress_bps=10**6,
     )
+    lab.host.run("ip", "link", "add", "qb", "type", "ifb")  # where what it sends too fast waits
     lab.nft(nic.remove(everything))
     lab.nft(nic.document(everything))
     lab.host.run("ip", "link", "delete", "vb")
@@ -359,6 +360,7 @@ def test_rules_of_interfaces_that_are_nobodys_are_found_and_taken_away(lab: Lab)
         rules=(Rule("deny", "in", "tcp", text="deny in tcp"),),
         egress_bps=10**6,
     )
+    lab.host.run("ip", "link", "add", "qb", "type", "ifb")
     lab.nft(nic.document(everything))
     lab.host.run("ip", "link", "delete", "vb")
     listed = json.dumps({"nftables": lab.rules()})

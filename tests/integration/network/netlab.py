@@ -37,8 +37,10 @@ UPLINK = "wan0"
 _NEWNS, _NEWNET = 0x00020000, 0x40000000
 PROGRAM = os.environ.get("CLOISON_TEST_PAYLOAD") or str(BUILD / "payload")
 
-# Neither a duplicate address check nor an address that nobody asked for: both would only make tests wait.
+# Neither a duplicate address check nor an address that nobody asked for: both would only make tests wait. And no
+# router: a new namespace takes its settings of IPv4 from the first one, whatever those are at the moment.
 _QUIET = """
+sysctl -qw net.ipv4.ip_forward=0
 sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0
 ip link set lo up
 """

@@ -133,5 +133,6 @@ def test_a_debian_knows_its_name_and_that_of_others(addresses: str, debian: Boot
     assert kept(db)[4] in inside(web, "getent", "ahostsv4", "db")  # the domain is searched
     # And the way outside is there.
     assert netlab.routes(web) >= {f"default via {servers[0]} dev eth0"}
+    assert eventually(lambda: "tentative" not in inside(web, "ip", "-6", "address", "show", "dev", "eth0"), 20)
     inside(web, "ping", "-c", "1", "-W", "5", netlab.FAR4)
     inside(web, "ping", "-c", "1", "-W", "5", netlab.FAR6)

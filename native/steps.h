@@ -102,6 +102,7 @@ enum kind {
 	KIND_NETLINK_IN = 85,
 	KIND_RENAME_LINK = 86,
 	KIND_UNDO_LATER = 87,
+	KIND_NETLINK_ON = 88,
 	KIND_LIMIT
 };
 
@@ -793,6 +794,20 @@ _Static_assert(sizeof(struct arg_undo_later) == 8 * 1,
 	       "undo_later");
 int do_undo_later(const struct arg_undo_later *, struct state *);
 
+/* As `netlink`, one message after the other, each about the interface
+ * `name`, any that it has: its index is put into them. All are sent; the value
+ * of a failure is the index of the first that was refused. Where there is no
+ * such interface, there is nothing to do. */
+struct arg_netlink_on {
+	const char *what;
+	const char *name;
+	const struct blob *messages;
+	int64_t ignore;
+};
+_Static_assert(sizeof(struct arg_netlink_on) == 8 * 4,
+	       "netlink_on");
+int do_netlink_on(const struct arg_netlink_on *, struct state *);
+
 union args {
 	uint64_t raw[ARGS_MAX];
 	struct arg_mkdir mkdir;
@@ -861,6 +876,7 @@ union args {
 	struct arg_netlink_in netlink_in;
 	struct arg_rename_link rename_link;
 	struct arg_undo_later undo_later;
+	struct arg_netlink_on netlink_on;
 };
 
 struct field {
@@ -1177,6 +1193,12 @@ const struct kind_info KINDS[KIND_LIMIT] = {
 	[KIND_UNDO_LATER] = { "undo_later", 1, {
 		{ "path", FIELD_TEXT },
 	} },
+	[KIND_NETLINK_ON] = { "netlink_on", 4, {
+		{ "what", FIELD_TEXT },
+		{ "name", FIELD_TEXT },
+		{ "messages", FIELD_BLOB },
+		{ "ignore", FIELD_INT },
+	} },
 };
 #endif
 
@@ -1327,6 +1349,8 @@ do_step(uint32_t kind, const union args *args, struct state *st)
 		return do_rename_link(&args->rename_link, st);
 	case KIND_UNDO_LATER:
 		return do_undo_later(&args->undo_later, st);
+	case KIND_NETLINK_ON:
+		return do_netlink_on(&args->netlink_on, st);
 	}
 	__builtin_unreachable();
 }

@@ -8,8 +8,10 @@
 #include "launcher.h"
 
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sched.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -54,9 +56,10 @@ open_in(int netns)
 
 /* What is sent, and how refusals are taken. */
 struct talk {
-	const struct blob *messages;
+	const unsigned char *messages;
+	size_t size;
 	int64_t at;		/* where in them `fd` goes, or -1 for no fd */
-	int fd;
+	int fd;			/* or an index */
 	int64_t ignore;
 	int64_t patience_ms;
 	int count;
@@ -86,9 +89,8 @@ count(const struct blob *messages)
 static int
 send_batch(int to, const struct talk *talk)
 {
-	size_t size = talk->messages->size, at = (size_t)talk->at;
-	unsigned char *bytes = (unsigned char *)(uintptr_t)
-			       talk->messages->bytes;
+	size_t size = talk->size, at = (size_t)talk->at;
+	unsigned char *bytes = (unsigned char *)(uintptr_t)talk->messages;
 	int fd = talk->fd;
 	struct iovec parts[] = {
 		{ .iov_base = bytes, .iov_len = size },
@@ -202,7 +204,8 @@ int
 do_netlink(const struct arg_netlink *arg, struct state *st)
 {
 	struct talk talk = {
-		.messages = arg->messages,
+		.messages = arg->messages->bytes,
+		.size = arg->messages->size,
 		.at = arg->fd >= 0 ? arg->at : -1,
 		.fd = slot_fd(st, arg->fd),
 		.ignore = arg->ignore,
@@ -225,7 +228,8 @@ int
 do_netlink_in(const struct arg_netlink_in *arg, struct state *st)
 {
 	struct talk talk = {
-		.messages = arg->messages,
+		.messages = arg->messages->bytes,
+		.size = arg->messages->size,
 		.at = arg->at,
 		.ignore = arg->ignore,
 		.count = count(arg->messages),
@@ -246,6 +250,58 @@ do_netlink_in(const struct arg_netlink_in *arg, struct state *st)
 	if (talk.fd >= 0)
 		close(talk.fd);
 	return error;
+}
+
+/* The index of an interface by any of its names. */
+static int
+index_of(const char *name)
+{
+	struct ifreq request = { 0 };
+	int error, fd;
+
+	if (JOIN(request.ifr_name, name) < 0)
+		return -ENAMETOOLONG;
+	fd = outcome(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+	if (fd < 0)
+		return fd;
+	error = outcome(ioctl(fd, SIOCGIFINDEX, &request));
+	close(fd);
+	return error < 0 ? error : request.ifr_ifindex;
+}
+
+/* In the messages about interfaces and in those about addresses the index is
+ * at the same place. One at a time: they are as good as independent, and an
+ * address that cannot be had again is no reason to go without the others. */
+int
+do_netlink_on(const struct arg_netlink_on *arg, struct state *st)
+{
+	_Static_assert(offsetof(struct ifinfomsg, ifi_index) ==
+		       offsetof(struct ifaddrmsg, ifa_index), "index");
+	struct talk talk = {
+		.messages = arg->messages->bytes,
+		.at = NLMSG_HDRLEN + offsetof(struct ifinfomsg, ifi_index),
+		.ignore = arg->ignore,
+		.count = 1,
+	};
+	int messages = count(arg->messages), first = 0, error, refused;
+	struct nlmsghdr head;
+
+	if (messages < 0)
+		return -EINVAL;
+	talk.fd = index_of(arg->name);
+	if (talk.fd < 0)
+		return talk.fd == -ENODEV ? 0 : talk.fd;
+	for (int i = 0; i < messages; i++) {
+		memcpy(&head, talk.messages, sizeof head);
+		talk.size = head.nlmsg_len;
+		error = converse(open_here(), &talk, &refused);
+		if (error < 0 && first == 0) {
+			first = error;
+			st->value = i;
+		}
+		talk.messages += NLMSG_ALIGN(head.nlmsg_len);
+	}
+	return first;
 }
 
 /* netdevice(7), because rtnetlink renames by the index alone, and nobody knows

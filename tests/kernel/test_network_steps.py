@@ -1,6 +1,7 @@
 """The steps that networks are made of, each alone in a plan, with ip(8), files and processes as witnesses."""
 
 import errno
+import json
 import os
 import signal
 import struct
@@ -25,6 +26,7 @@ from cloison.plan.steps import (
     MoveMount,
     Netlink,
     NetlinkIn,
+    NetlinkOn,
     OpenTree,
     RenameLink,
     Run,
@@ -234,6 +236,38 @@ def test_an_interface_that_does_not_come_back_is_no_error() -> None:
     began = time.monotonic()
     run(RenameLink("cl-nobody-0", "eth9", 50))
     assert time.monotonic() - began >= 0.05
+
+
+# --- netlink_on ------------------------------------------------------------------------------------------
+
+
+def test_messages_are_about_an_interface_by_any_of_its_names() -> None:
+    first, alt = (f"{word}{os.getpid()}" for word in ("clf", "cla"))
+    subprocess.run(["ip", "link", "add", first, "type", "bridge"], check=True)
+    subprocess.run(["ip", "link", "property", "add", "dev", first, "altname", alt], check=True)
+    messages = (
+        netlink.set_link(1, mtu=1400, mac="02:00:00:00:00:77"),
+        netlink.add_address(1, "10.0.0.1/24"),
+        netlink.add_address(1, "10.0.0.1/24"),
+        netlink.add_address(1, "2001:db8::1/64"),
+    )
+    blob = b"".join(netlink.batch(each).data for each in messages)
+    try:
+        facts = refused(NetlinkOn("try it", alt, blob, MISSING)).facts
+        assert facts["errno"] == "EEXIST"  # the third, and the fourth was sent all the same
+        done = subprocess.run(["ip", "-json", "address", "show", "dev", first], capture_output=True, check=True)
+        (found,) = json.loads(done.stdout)
+        assert (found["mtu"], found["address"]) == (1400, "02:00:00:00:00:77")
+        assert {each["local"] for each in found["addr_info"]} == {"10.0.0.1", "2001:db8::1"}
+        run(NetlinkOn("try it", alt, blob, errno.EEXIST))
+    finally:
+        subprocess.run(["ip", "link", "del", first], check=True)
+
+
+def test_messages_about_nobody_are_not_sent() -> None:
+    run(NetlinkOn("try it", "cl-nobody-0", netlink.batch(netlink.set_link(1, mtu=1400)).data, 0))
+    damaged = NetlinkOn("try it", "lo", struct.pack("=I", 1 << 20) + bytes(20), 0)
+    assert refused(damaged).facts["errno"] == "EINVAL"
 
 
 # --- undo_later ------------------------------------------------------------------------------------------

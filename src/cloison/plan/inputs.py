@@ -108,6 +108,11 @@ class NetworkPlace(msgspec.Struct, frozen=True):
         """The same for the queue of what an interface sends."""
         return _OWN_INDEXES | crc32(f"{self.run_dir}/{number}/queue".encode()) & (_OWN_INDEXES - 1)
 
+    def lent_index(self, number: int) -> int:
+        """The same for an interface that is lent after the start: it keeps it when it has come home, where the next
+        interface of its number needs one, too."""
+        return _OWN_INDEXES | crc32(f"{self.run_dir}/{number}/lent".encode()) & (_OWN_INDEXES - 1)
+
     def altname(self, number: int) -> str:
         """The name by which a lent interface is known wherever it is; at most 15 bytes, for ioctl(2)."""
         return f"cl-{self.run_dir.rsplit('/', 1)[-1][:8]}{'+' if self.is_late else '-'}{number}"

@@ -5,7 +5,7 @@ What is made of a type, and by whom it is taken back:
     bridged, routed, p2p     a veth pair, born on the host with its peer inside; deleted by the name of the host's end;
                              and where what it sends is limited, an ifb on the host to which packet rules lead that
     macvlan, ipvlan, vlan    born inside, on an interface of the host; deleted inside
-    phys                     an interface of the host, moved inside; moved back
+    phys                     an interface of the host, moved inside; moved back, and made what it was there
 
 A namespace ends some time after its last process, and what is in it with it: its veths, but also the macvlan whose MAC
 address the next start is to have, and a lent interface that is not hardware. So what the host cannot name is taken back
@@ -39,6 +39,7 @@ from cloison.plan.steps import (
     MoveMount,
     Netlink,
     NetlinkIn,
+    NetlinkOn,
     OpenTree,
     RenameLink,
     Run,
@@ -95,7 +96,7 @@ def compile_attach(title: str, interface: Interface, place: NetworkPlace) -> Pla
     Who runs it has put its undo steps into `place.later` before."""
     build = Builder(title, inherited=("its network namespace",))
     place = msgspec.structs.replace(place, is_late=True)
-    index = place.index(interface.number)  # a guest may have taken the small ones
+    index = _late_index(interface, place)
     _make(build, interface, NETNS, place, index)
     _say(build, interface, place, undo=rules_undo(place, interface))
     build.chapter(f"bring {interface.name} up inside")
@@ -104,14 +105,26 @@ def compile_attach(title: str, interface: Interface, place: NetworkPlace) -> Pla
     return build.plan()
 
 
-def compile_detach(title: str, interface: Interface, place: NetworkPlace, *, is_late: bool) -> Plan:
-    """The plan that takes an interface away from a running instance; `is_late`: it came after the start."""
+def compile_detach(
+    title: str, interface: Interface, place: NetworkPlace, *, is_late: bool, written: Iterable[Step] = ()
+) -> Plan:
+    """The plan that takes an interface away from a running instance; `is_late`: it came after the start.
+
+    What a lent one was at home is known no longer but in the steps that were `written` down."""
     there, place = Builder(title), msgspec.structs.replace(place, is_late=is_late)
-    _make(there, interface, NO_SLOT, place, place.index(interface.number) if is_late else interface.number + 2)
+    _make(
+        there, interface, NO_SLOT, place, _late_index(interface, place) if is_late else interface.number + _FIRST_INDEX
+    )
     build = Builder(title)
     build.chapter(f"take {interface.name} away")
-    for step in (*rules_undo(place, interface), *(step for step, _is_final in there.plan().undo())):
+    for step in rules_undo(place, interface):
         build.host(step)
+    for step, _is_final in there.plan().undo():
+        build.host(step)
+        if isinstance(step, RenameLink):
+            for other in written:
+                if isinstance(other, NetlinkOn) and other.name == step.name:
+                    build.host(other)
     return build.plan()
 
 
@@ -178,6 +191,11 @@ def packet_rules(place: NetworkPlace, documents: str) -> tuple[Run, ...]:
 def _index(interface: Interface, place: NetworkPlace, index: int) -> int:
     """Older kernels ask the host whether the index of a macvlan is free."""
     return index if interface.type in (*PAIRS, PHYS) else place.index(interface.number)
+
+
+def _late_index(interface: Interface, place: NetworkPlace) -> int:
+    """A guest may have taken the small ones."""
+    return place.lent_index(interface.number) if interface.type == PHYS else place.index(interface.number)
 
 
 def _make_pair(build: Builder, interface: Interface, netns: int, host_index: int, index: int) -> None:
@@ -371,8 +389,23 @@ def _lend(build: Builder, interface: Interface, netns: int, place: NetworkPlace,
     there = netlink.set_link(name, netns=NETNS_LATER, new_index=index)
     build.host(
         _step(f"link set dev {name} netns (inside) index {index}", there, fd=netns),
-        undo=(home, RenameLink(altname, name, _RETURN_MS)),
+        undo=(home, RenameLink(altname, name, _RETURN_MS), *_as_it_was(interface, altname)),
     )
+
+
+def _as_it_was(interface: Interface, altname: str) -> Iterator[NetlinkOn]:
+    """What it has been given inside comes home with it, what it had at home does not."""
+    home, any_index = interface.home, 1
+    if home is None:
+        return
+    messages = [netlink.set_link(any_index, is_up=False, mac=home.mac, mtu=home.mtu)]
+    words = f"link set dev {interface.host_name} address {home.mac} mtu {home.mtu}".replace("address  ", "")
+    if home.is_up:
+        messages.append(netlink.set_link(any_index, is_up=True))
+        words += " up"
+    messages += [netlink.add_address(any_index, each, is_replacing=True) for each in home.addresses]
+    words += "".join(f"; addr add {each}" for each in home.addresses)
+    yield NetlinkOn(words, altname, b"".join(netlink.batch(each).data for each in messages), MISSING)
 
 
 # --- inside ----------------------------------------------------------------------------------------------------------

@@ -608,6 +608,19 @@ class RenameLink(Step, frozen=True):
     patience_ms: Int
 
 
+class NetlinkOn(Step, frozen=True):
+    """As `netlink`, one message after the other, each about the interface `name`, any that it has: its index is put
+    into them. All are sent; the value of a failure is the index of the first that was refused.
+
+    Where there is no such interface, there is nothing to do."""
+
+    kind, number, source = "netlink_on", 88, "rtnetlink(7), netdevice(7), SIOCGIFINDEX"
+    what: Text
+    name: Text
+    messages: Blob
+    ignore: Int
+
+
 class UndoLater(Step, frozen=True):
     """Carry out the undo steps of another plan, for what was added after the start, and remove its file.
 

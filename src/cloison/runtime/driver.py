@@ -93,11 +93,11 @@ class ContainerDriver:
 
             places = limits.with_weight_files(places, linux.resources)
             able = limits.with_parameters(able, request.spec)
-        nft = ""
-        if request.interfaces:
-            from cloison.runtime import nics
+        nft, interfaces = "", request.interfaces
+        if interfaces:
+            from cloison.runtime import lending, nics
 
-            nft = nics.nft(request.interfaces)
+            nft, interfaces = nics.nft(interfaces), lending.with_homes(interfaces)
         return compile_start(
             f"start {request.name}",
             request.spec,
@@ -112,7 +112,7 @@ class ContainerDriver:
             reboot=request.reboot,
             alarm=request.alarm,
             at_end=host.aside(request.at_end) if request.at_end else (),
-            interfaces=request.interfaces,
+            interfaces=interfaces,
             is_loopback_up=request.is_loopback_up,
             nft=nft,
         )

@@ -17,6 +17,7 @@ from cloison.plan.steps import (
     MountSetattr,
     Netlink,
     NetlinkIn,
+    NetlinkOn,
     OpenPty,
     Prlimit,
     Run,
@@ -70,7 +71,7 @@ def _failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
     action = plan.actions[index]
     if isinstance(action.step, Run):
         return _run_failure(plan, action, error, value)
-    if isinstance(action.step, Netlink | NetlinkIn):
+    if isinstance(action.step, Netlink | NetlinkIn | NetlinkOn):
         return _netlink_failure(plan, action, error, value)
     if error == errno.ECHILD:
         return Kernel(f"cannot {plan.title}: the new process died {_how(value)} at step {index} ({action.step.kind})")
@@ -150,7 +151,7 @@ def _run_failure(plan: Plan, action: Action, error: int, value: int) -> CloisonE
 
 def _netlink_failure(plan: Plan, action: Action, error: int, value: int) -> CloisonError:
     """What was wanted is in the step's own words; its bytes say nothing to anybody."""
-    assert isinstance(action.step, Netlink | NetlinkIn)
+    assert isinstance(action.step, Netlink | NetlinkIn | NetlinkOn)
     said = f"cannot {plan.title}: {action.why or 'network'}: {action.step.what}: message {value}: {_said(error)}"
     if error == errno.ENODEV:
         return Kernel(said, hint="an interface that it names is not there; `ip link` lists them")

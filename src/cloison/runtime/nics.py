@@ -22,7 +22,7 @@ from cloison.plan.inputs import NetworkPlace
 from cloison.plan.network import compile_attach, compile_detach, compile_rules, rules_undo
 from cloison.plan.plan import Action, Plan
 from cloison.plan.steps import Step, UndoLater, Where
-from cloison.runtime import host_steps
+from cloison.runtime import host_steps, lending
 from cloison.runtime.live_limits import Kept
 from cloison.runtime.rundir import RunDir
 from cloison.spec.network import Interface
@@ -68,6 +68,7 @@ def attach(rundir: RunDir, name: str, interface: Interface, kept: Kept) -> None:
 
     Raises WrongState where the instance was started by a version that knew of no such thing, and the errors of
     `failures`."""
+    (interface,) = lending.with_homes((interface,))
     place = NetworkPlace(rundir.path, nft((interface,)))
     plan = compile_attach(f"give {name} the interface {interface.name}", interface, place)
     _require_undo(rundir, name, place)
@@ -89,13 +90,15 @@ def detach(rundir: RunDir, name: str, interface: Interface) -> None:
 
     Raises the errors of `failures`; then it can be tried again."""
     place = NetworkPlace(rundir.path, nft((interface,)))
-    before = _later(place)
+    before, begun = _later(place), _started(rundir)
     late = _undo(compile_attach("", interface, place))
     rules = rules_undo(place, interface)  # of those from the start are there, too
     made = [step for step in late if step not in rules]
     is_late = bool(made) and all(step in before for step in made)
-    host_steps.run(compile_detach(f"take {interface.name} from {name}", interface, place, is_late=is_late))
-    gone = (*late, *rules)
+    title, written = f"take {interface.name} from {name}", before if is_late else begun
+    plan = compile_detach(title, interface, place, is_late=is_late, written=written)
+    host_steps.run(plan)
+    gone = (*late, *rules, *(action.step for action in plan.actions))
     if any(step in before for step in gone):
         _write(rundir, place, tuple(step for step in before if step not in gone))
 
@@ -114,14 +117,19 @@ def _undo(plan: Plan) -> tuple[Step, ...]:
 
 
 def _require_undo(rundir: RunDir, name: str, place: NetworkPlace) -> None:
-    with open(rundir.journal, "rb") as journal:
-        _steps, undo = decode(journal.read())
-    if not any(step == UndoLater(place.later) for step, _where, _flags in undo):
+    if UndoLater(place.later) not in _started(rundir):
         raise WrongState(
             f"{name} cannot be given an interface while it runs: it has no network of its own, or was started by an"
             " older version",
             hint=f"cloison restart {name}",
         )
+
+
+def _started(rundir: RunDir) -> tuple[Step, ...]:
+    """What takes the start back."""
+    with open(rundir.journal, "rb") as journal:
+        _steps, undo = decode(journal.read())
+    return tuple(step for step, _where, _flags in undo)
 
 
 def _later(place: NetworkPlace) -> tuple[Step, ...]:

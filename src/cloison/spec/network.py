@@ -19,6 +19,16 @@ def queue_of(host_name: str) -> str:
     return f"q{host_name[1:]}"
 
 
+class Home(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an interface of the host was before it was lent: MAC address, MTU, whether it was up, and its addresses of
+    global scope that nobody has leased to it, CIDR."""
+
+    mac: str
+    mtu: int
+    is_up: bool
+    addresses: tuple[str, ...] = ()
+
+
 class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     """A network interface of an instance, with nothing left to look up.
 
@@ -28,7 +38,7 @@ class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     through `queue` where it is limited. `proxies` are addresses that the host answers for, each with the index of
     the interface on which it does. With `is_hairpin` a bridge sends it back what it has sent. `files` are written
     before the start and removed at the end. `nft` is what `nft --json` is told before the start, `nft_undo` what
-    takes it back: a document in each line, each carried out by its own."""
+    takes it back: a document in each line, each carried out by its own. `home` is of one that is lent."""
 
     number: int
     type: str
@@ -51,6 +61,7 @@ class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     files: tuple[tuple[str, str], ...] = ()
     nft: str = ""
     nft_undo: str = ""
+    home: Home | None = None
 
     @property
     def queue(self) -> str:

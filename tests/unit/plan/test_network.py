@@ -10,9 +10,21 @@ from cloison.kernel.netlink import wire
 from cloison.plan.inputs import NetworkPlace
 from cloison.plan.network import compile_attach, compile_detach, compile_rules, rules_undo
 from cloison.plan.plan import Plan
-from cloison.plan.steps import MISSING, LinkUp, Netlink, NetlinkIn, RenameLink, Run, Step, Umount, UndoLater, Where
+from cloison.plan.steps import (
+    MISSING,
+    LinkUp,
+    Netlink,
+    NetlinkIn,
+    NetlinkOn,
+    RenameLink,
+    Run,
+    Step,
+    Umount,
+    UndoLater,
+    Where,
+)
 from cloison.plan.text import explain
-from cloison.spec.network import Interface, Route
+from cloison.spec.network import Home, Interface, Route
 from tests.unit.plan import worlds
 
 Golden = Callable[[str], object]
@@ -153,6 +165,17 @@ def test_rules_are_set_when_the_interface_is_there_and_gone_before_it_goes() -> 
 def test_a_lent_interface_goes_home_before_the_namespace_is_let_go_of() -> None:
     undo = [type(step) for step, _final in compile_attach("give", PHYS, PLACE).undo()]
     assert undo == [NetlinkIn, RenameLink, Netlink, Umount]
+
+
+def test_a_lent_interface_is_made_what_it_was_once_it_has_its_name() -> None:
+    home = Home("02:00:00:00:00:01", 1400, True, ("192.0.2.1/24",))
+    lent = msgspec.structs.replace(PHYS, home=home)
+    undo = [step for step, _final in compile_attach("give", lent, PLACE).undo()]
+    assert [type(step) for step in undo] == [NetlinkIn, RenameLink, NetlinkOn, Netlink, Umount]
+    assert isinstance(undo[2], NetlinkOn)
+    assert undo[2].what == "link set dev eno2 address 02:00:00:00:00:01 mtu 1400 up; addr add 192.0.2.1/24"
+    taken = compile_detach("take", PHYS, PLACE, is_late=True, written=undo)
+    assert [action.step for action in taken.actions] == undo
 
 
 def test_what_came_later_is_undone_first() -> None:

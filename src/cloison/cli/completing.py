@@ -64,6 +64,16 @@ def own_networks(context: click.Context, _parameter: click.Parameter, incomplete
     return [name for name in names if name.startswith(incomplete) and name not in given]
 
 
+def pools(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of storage pools that are not on the line yet."""
+    given = {word for value in context.params.values() if isinstance(value, tuple) for word in value}
+    try:
+        names = [pool.name for pool in _engine(context).pools.all()]
+    except Exception:
+        return []
+    return [name for name in names if name.startswith(incomplete) and name not in given]
+
+
 def network_assignments(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """`name=` for every option of a network."""
     from cloison.spec.networks import NETWORK_KEYS

@@ -35,6 +35,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Accounts", ("ledger",)),
     ("Snapshots", ("snapshot",)),
     ("Networks", ("network", "nic", "port")),
+    ("Storage", ("storage",)),
     ("Images", ("image", "login", "logout")),
     ("Host", ("check", "repair", "completion")),
 )

@@ -19,7 +19,7 @@ import msgspec
 
 from cloison.base.disk import full_disk_named
 from cloison.base.ids import check_name, new_id
-from cloison.engine import claims, identity, records, setting, snapshots
+from cloison.engine import claims, disk_limits, identity, records, setting, snapshots
 from cloison.engine import snapshot_records as stored
 from cloison.engine.records import Record, tree_of
 from cloison.engine.snapshot_records import SnapshotRecord
@@ -96,7 +96,7 @@ def _made(
         known = () if begin is not None or is_alone else _to_copy(engine, source.record)
         moved = Moved(driver, target, is_same=wanted == pool)
         listed = [msgspec.structs.replace(each, tree=moved.tree(each.tree, each.of.layers)) for each in known]
-        tree = target.clone(moved.tree(frozen, draft.layers), progress=progress)
+        tree = target.clone(moved.tree(frozen, draft.layers), disk_limits.size_of(draft.config), progress=progress)
         draft = msgspec.structs.replace(draft, tree=tree)
         identity.take_over(engine, draft, texts)
         identity.forget_machine(engine, draft)

@@ -141,7 +141,7 @@ class Engine:
     def _create(
         self, image: "Image", name: str, wanted: configuration.Config, pool: str, progress: Progress | None
     ) -> Instance:
-        from cloison.engine import claims, identity
+        from cloison.engine import claims, disk_limits, identity
         from cloison.storage import trees
 
         instance_id = new_id()
@@ -150,7 +150,7 @@ class Engine:
             try:
                 with self.pools.making(pool) as driver:
                     os.mkdir(directory, 0o700)
-                    tree = driver.create(image.layers, progress=progress)
+                    tree = driver.create(image.layers, disk_limits.size_of(wanted), progress=progress)
                     draft = msgspec.structs.replace(_draft(image, name, wanted, instance_id), tree=tree)
                     identity.refresh(self, draft)
                     with self.store.transaction() as changes:

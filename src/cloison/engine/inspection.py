@@ -95,6 +95,8 @@ def limit_info(engine: "Engine", limits: Limits) -> LimitInfo:
         sysctls=limits.sysctls,
         oom_score=limits.oom_score,
         raw=limits.raw,
+        disk_bytes=limits.disk,
+        inodes=limits.inodes,
     )
 
 

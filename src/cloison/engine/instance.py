@@ -128,8 +128,9 @@ class Instance:
         self._settle()
         request = self._start_request()
         if self._record.live is not None:  # of the run before: gone before anything runs, whatever happens then
-            from cloison.engine import claims
+            from cloison.engine import claims, disk_limits
 
+            disk_limits.settle(self._engine, self._record)
             with self._engine.store.transaction() as changes:
                 self._record = claims.settled(changes, self._record, msgspec.structs.replace(self._record, live=None))
                 records.save(changes, self._record)

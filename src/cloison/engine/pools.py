@@ -11,19 +11,23 @@ at work, the last of them collects.
 """
 
 import contextlib
-from collections.abc import Iterator
+import os
+import time
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloison.base.errors import Busy, NotFound
-from cloison.engine.records import DEFAULT_POOL, Record, save, tree_of
+from cloison.base.errors import Busy, Exists, Invalid, NotFound
+from cloison.base.ids import check_name
+from cloison.engine.records import DEFAULT_POOL, Record, load_all, save, tree_of
 from cloison.engine.store import Store
 from cloison.storage.driver import Driver, RootLayers, Tree
 from cloison.storage.overlay import OverlayDriver
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
+    from cloison.engine.results import PoolInfo
     from cloison.storage.pool_lock import PoolLock
 
 POOLS = "pools/"
@@ -32,14 +36,15 @@ _MENTIONING = ("instances/", "snapshots/", "volumes/")
 
 
 class Pool(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A pool as it is stored. `source` is the directory, file or device that it was given, "" for one below the data
-    directory; `options` are its driver's own."""
+    """A pool as it is stored. `source` is the directory that it was given, "" for one below the data directory;
+    `device` the disk, or the file in the place of one, that is mounted there; `options` are its driver's own."""
 
     name: str
     driver: str = "overlay"
     source: str = ""
     created_ns: int = 0
     options: dict[str, str] = {}
+    device: str = ""
 
 
 class _Mention(msgspec.Struct, frozen=True):
@@ -81,23 +86,107 @@ class Pools:
 
     def driver(self, name: str) -> Driver:
         """What carries out things in a pool. Raises NotFound."""
-        pool = self.get(name)
-        place = pool.source or self._home(name)
-        if pool.driver == "overlay":  # nearly every start comes here
-            return OverlayDriver(pool.name, place)
-        from cloison.storage import drivers
+        return self._driver(self.get(name))
 
-        return drivers.driver(pool.driver, pool.name, place, pool.options)
+    # --- change --------------------------------------------------------------------------------------------
+
+    def create(
+        self, name: str, driver: str = "overlay", *, source: str = "", size: str = "", options: Iterable[str] = ()
+    ) -> Pool:
+        """Make a pool. `source` is a directory, or for btrfs a disk too; `size` that of the file that a btrfs without a
+        source is made in, or for `loop` what an instance gets that has no limits.disk. Raises Exists, Invalid,
+        Unsupported; then nothing is left of it."""
+        from cloison.storage import sources
+
+        check_name(name, what="a storage pool")
+        if self._engine.store.get(f"{POOLS}{name}") is not None or name == DEFAULT_POOL:
+            raise Exists(f"there is already a storage pool {name!r}", hint="choose another name")
+        given = sources.options(driver, size, options)
+        taken = {self._place(pool): pool.name for pool in self.all()}
+        if os.path.realpath(source) in taken:
+            raise Exists(f"{source} is the storage pool {taken[os.path.realpath(source)]} already")
+        with self._lock(name).alone(timeout_s=LOCK_PATIENCE_S):
+            found = sources.made(driver, self._home(name), source, size)
+            pool = Pool(name, driver, found.directory, time.time_ns(), given, found.device)
+            try:
+                self._driver(pool).prepare()
+                with self._engine.store.transaction() as changes:
+                    if changes.get(f"{POOLS}{name}") is not None:
+                        raise Exists(f"there is already a storage pool {name!r}", hint="choose another name")
+                    changes.put(f"{POOLS}{name}", msgspec.json.encode(pool))
+                    changes.record(f"storage/{name}", "storage-created", driver)
+            except BaseException:
+                sources.unmade(found)
+                raise
+        return pool
+
+    def set(self, name: str, *assignments: str) -> Pool:
+        """Change options of a pool: what is made in it from now on has them. Raises Invalid, NotFound."""
+        from cloison.storage import sources
+
+        pool = self.get(name)
+        changed = msgspec.structs.replace(pool, options=pool.options | sources.options(pool.driver, "", assignments))
+        with self._engine.store.transaction() as changes:
+            changes.put(f"{POOLS}{name}", msgspec.json.encode(changed))
+        return changed
+
+    def remove(self, name: str) -> None:
+        """Take a pool away in which there is nothing. Raises NotFound, Busy, Invalid for `default`."""
+        from cloison.storage import sources
+
+        pool = self.get(name)
+        if name == DEFAULT_POOL:
+            raise Invalid("the storage pool default stays: it is what instances without --storage are in")
+        with self._lock(name).alone(timeout_s=LOCK_PATIENCE_S):
+            self._expect_unused(name)
+            self._driver(pool).destroy()
+            with self._engine.store.transaction() as changes:
+                changes.delete(f"{POOLS}{name}")
+                changes.record(f"storage/{name}", "storage-deleted")
+            sources.unmade(sources.Source(pool.source, pool.device))
+        self._lock(name).remove()
+
+    def info(self, name: str) -> "PoolInfo":
+        """All there is to know about a pool. Raises NotFound."""
+        from cloison.engine.results import PoolInfo
+
+        pool = self.get(name)
+        driver = self._driver(pool)
+        driver.prepare()
+        space, abilities = driver.space(), driver.abilities
+        users = tuple(each.name for each in load_all(self._engine.store) if tree_of(each).pool == name)
+        return PoolInfo(
+            name=name,
+            driver=pool.driver,
+            path=self._place(pool),
+            options=pool.options,
+            total_bytes=space.total_bytes,
+            free_bytes=space.free_bytes,
+            trees=len(driver.names()),
+            instances=users,
+            quota=abilities.quota,
+            inode_quota=abilities.inode_quota,
+        )
+
+    def _expect_unused(self, name: str) -> None:
+        users = [record.name for record in load_all(self._engine.store) if tree_of(record).pool == name]
+        if users:
+            raise Busy(
+                f"the storage pool {name} has the files of {', '.join(users)}", hint="delete those instances first"
+            )
+        if self.mentioned(name):
+            raise Busy(f"the storage pool {name} has snapshots or volumes", hint="delete those first")
 
     # --- trees ---------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def making(self, name: str) -> Iterator[Driver]:
         """Make trees of a pool, and write the record that mentions them; what is left of a failure is deleted."""
-        driver, lock = self.driver(name), self._lock(name)
-        is_whole = False
+        self.get(name)
+        lock, is_whole = self._lock(name), False
         try:
             with lock.together():
+                driver = self.driver(name)  # it may just have been removed
                 driver.prepare()
                 yield driver
             is_whole = True
@@ -172,6 +261,21 @@ class Pools:
         return adopted
 
     # --- within --------------------------------------------------------------------------------------------
+
+    def _driver(self, pool: Pool) -> Driver:
+        place = self._place(pool)
+        if pool.device and not os.path.ismount(place):
+            from cloison.storage import sources
+
+            sources.mount(pool.device, place)
+        if pool.driver == "overlay":  # nearly every start comes here
+            return OverlayDriver(pool.name, place)
+        from cloison.storage import drivers
+
+        return drivers.driver(pool.driver, pool.name, place, pool.options)
+
+    def _place(self, pool: Pool) -> str:
+        return pool.source or self._home(pool.name)
 
     def _home(self, name: str) -> str:
         return f"{self._engine.layout.data}/storage/{name}"

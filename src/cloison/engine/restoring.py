@@ -13,7 +13,7 @@ import msgspec
 
 from cloison.base.errors import CloisonError, WrongState
 from cloison.base.ids import new_id
-from cloison.engine import claims, identity, records, setting
+from cloison.engine import claims, disk_limits, identity, records, setting
 from cloison.engine import snapshot_records as stored
 from cloison.engine.records import Record, tree_of
 from cloison.engine.snapshot_records import PRE_RESTORE, SnapshotRecord
@@ -69,7 +69,9 @@ def _restore(
     _check(engine, before, after)
     setting.book_for_project(engine, before, after.config)
     with engine.pools.making(snapshot.tree.pool) as driver:
-        after = msgspec.structs.replace(after, tree=driver.clone(snapshot.tree, progress=progress))
+        after = msgspec.structs.replace(
+            after, tree=driver.clone(snapshot.tree, disk_limits.size_of(after.config), progress=progress)
+        )
         texts = identity.remembered(engine, before)
         with engine.store.transaction() as changes:
             after = _settled(changes, before, after)

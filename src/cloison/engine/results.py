@@ -26,6 +26,25 @@ class LimitInfo(msgspec.Struct, frozen=True):
     sysctls: dict[str, str] = {}
     oom_score: int | None = None
     raw: dict[str, str] = {}
+    disk_bytes: int | None = None
+    inodes: int | None = None
+
+
+class PoolInfo(msgspec.Struct, frozen=True):
+    """A storage pool. `path` is where its files are; bytes are null where nobody can tell. `quota` and `inode_quota`
+    say why it cannot limit the disk or the inodes of an instance; they are empty where it can. `instances` are those
+    whose files are in it."""
+
+    name: str
+    driver: str
+    path: str
+    options: dict[str, str]
+    total_bytes: int | None
+    free_bytes: int | None
+    trees: int
+    instances: tuple[str, ...]
+    quota: str = ""
+    inode_quota: str = ""
 
 
 class IdMapInfo(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from cloison.base.errors import CloisonError
-from cloison.engine import changing, claims, records, specification
+from cloison.engine import changing, claims, disk_limits, records, specification
 from cloison.engine.changing import Scope, Wanted
 from cloison.engine.records import Record
 from cloison.engine.results import Change
@@ -30,7 +30,7 @@ def change(engine: "Engine", instance: "Instance", observed: Observed, words: "W
         from cloison.engine import live_nics
 
         live_nics.accept(engine, record, wanted.live)
-    with _limits_changed(engine, record, wanted):
+    with disk_limits.changed(engine, record, wanted), _limits_changed(engine, record, wanted):
         _save(engine, record, changing.kept(record, wanted), " ".join(assignments) + note, wanted.live)
     instance.reload()
     return Change(wanted.at_once, wanted.later)

@@ -165,7 +165,9 @@ def address(name: str, text: str = "") -> Address:
 def _unknown(name: str, said: str) -> Invalid:
     import difflib
 
-    near = difflib.get_close_matches(name, [key.name for key in KEYS], n=1)
+    names = [key.name for key in KEYS]
+    siblings = [each for each in names if each.split(".")[:2] == name.split(".")[:2]]
+    near = difflib.get_close_matches(name, siblings, n=1) or difflib.get_close_matches(name, names, n=1)
     return Invalid(
         f"{said}: there is no such key" + (f"; {near[0]!r} is one" if near else ""),
         hint="`cloison set --help` lists all keys",

@@ -20,6 +20,9 @@ MAX_CPU = 8191  # what a kernel can be built for at most (CONFIG_NR_CPUS)
 MAX_WEIGHT = 10_000
 MAX_IOPS = (1 << 32) - 1  # blk-throttle counts them in 32 bits
 MAX_OOM_SCORE = 1000
+MIN_DISK_BYTES = 1 << 20
+MIN_INODES = 16
+MAX_INODES = (1 << 32) - 1  # of an ext4
 MAX_RAW = 4000  # a control group file takes less than a page at once
 
 RLIMITS = (
@@ -115,6 +118,13 @@ def _rate(name: str, text: str) -> int:
     found = key.size(name, text)
     if found < 1:
         refuse(name, text, "nothing could be read or written; write bytes per second from 1, such as 10M")
+    return found
+
+
+def _disk_size(name: str, text: str) -> int:
+    found = key.size(name, text)
+    if found < MIN_DISK_BYTES:
+        refuse(name, text, f"at least {units.format_size(MIN_DISK_BYTES)} is needed")
     return found
 
 
@@ -276,6 +286,14 @@ _KEYS: tuple[Key, ...] = (
         str,
         "who is killed first where the host has no memory left: -1000 (never) to 1000",
         "500",
+    ),
+    Key("limits.disk", _disk_size, units.exact_size, "its disk, where its storage pool can limit it", "10G"),
+    Key(
+        "limits.inodes",
+        key.whole(MIN_INODES, MAX_INODES, "100000"),
+        str,
+        "its files and directories, where its storage pool can limit them",
+        "100000",
     ),
     Key(
         "limits.raw.*",

@@ -79,6 +79,8 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     rlimits: dict[str, Bounds] = {}
     sysctls: dict[str, str] = {}
     oom_score: int | None = None
+    disk: int | None = None  # bytes of its own tree
+    inodes: int | None = None
     raw: dict[str, str] = {}
 
 

@@ -19,7 +19,7 @@ from cloison.base.errors import Busy, Host, Invalid, Unsupported, WrongState
 from cloison.base.ids import new_id
 from cloison.kernel import files, loops, mounts
 from cloison.spec.driver import RootFiles
-from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
+from cloison.storage.driver import Abilities, Progress, Size, Space, Tree, Used
 from cloison.storage.plain import PlainDriver
 from cloison.storage.programs import Programs
 
@@ -70,10 +70,10 @@ class LoopDriver(PlainDriver):
         """Grow it, also while it is mounted; shrink it while it is not. Raises WrongState, Invalid, Unsupported."""
         self._expect(tree)
         wanted = _rounded(self._default_bytes if size.bytes is None else size.bytes)
-        if size.inodes is not None:
-            raise Unsupported(f"the pool {self._pool} cannot change limits.inodes: {_NO_INODES}")
         image = self._image(tree.name)
-        present = os.stat(image).st_size
+        present, inodes = os.stat(image).st_size, _inodes(image)
+        if size.inodes is not None and (size.inodes > inodes or (wanted == present and size.inodes != inodes)):
+            raise Unsupported(f"limits.inodes={size.inodes} cannot be: {_NO_INODES}; this one has {inodes}")
         if wanted == present:
             return
         held = loops.devices(image)
@@ -81,9 +81,7 @@ class LoopDriver(PlainDriver):
             raise WrongState(f"the disk of {tree.name} cannot be made smaller while it runs", hint="stop it first")
         with full_disk_named(self._path):
             if held:
-                _lengthen(image, wanted)
-                loops.grow(held[0])
-                self._programs.run("resize2fs", held[0])
+                self._grow_mounted(image, held[0], present, wanted)
             elif wanted > present:
                 _lengthen(image, wanted)
                 self._checked(image, "-f", "-p")
@@ -162,7 +160,7 @@ class LoopDriver(PlainDriver):
                 finally:
                     os.close(target)
                 self._checked(self._image(name), "-E", "journal_only", "-y")
-                if size is not None and size != NO_LIMIT:
+                if size is not None and size.bytes is not None:
                     self.resize(Tree(self._pool, name), Size(size.bytes))
         finally:
             os.close(source)
@@ -203,6 +201,23 @@ class LoopDriver(PlainDriver):
         with self._reached(name, is_read_only=False) as path, contextlib.suppress(OSError):
             os.rmdir(f"{path}/lost+found")
 
+    def _grow_mounted(self, image: str, device: str, present: int, wanted: int) -> None:
+        """Raises Unsupported where the kernel lets only those do it who have CAP_SYS_RESOURCE, and root has not."""
+        _lengthen(image, wanted)
+        try:
+            loops.grow(device)
+            self._programs.run("resize2fs", device)
+        except BaseException as problem:
+            os.truncate(image, present)
+            loops.grow(device)
+            if isinstance(problem, Host) and "Permission denied" in problem.sentence:
+                raise Unsupported(
+                    "the disk cannot grow while it is mounted: that needs CAP_SYS_RESOURCE, which root of this host"
+                    " does not have",
+                    hint="stop the instance first, or use --next-start",
+                ) from problem
+            raise
+
     def _shrink(self, image: str, wanted: int) -> None:
         self._await_idle(image)
         self._checked(image, "-f", "-p")
@@ -214,6 +229,13 @@ class LoopDriver(PlainDriver):
                 hint="delete files inside, or choose more",
             ) from problem
         os.truncate(image, wanted)
+
+
+def _inodes(image: str) -> int:
+    """How many inodes an ext4 has: the first field of its superblock, which begins at byte 1024."""
+    with open(image, "rb") as file:
+        file.seek(1024)
+        return int.from_bytes(file.read(4), "little")
 
 
 def _rounded(length: int) -> int:

@@ -52,6 +52,14 @@ class PoolLock:
         with open(self._pending, "wb"):
             pass
 
+    def remove(self) -> None:
+        """Remove the directory, where nothing is left in it but this."""
+        for name in ("lock", "pending"):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{self._directory}/{name}")
+        with contextlib.suppress(OSError):
+            os.rmdir(self._directory)
+
     def _made(self) -> str:
         os.makedirs(self._directory, mode=0o700, exist_ok=True)
         return f"{self._directory}/lock"

@@ -106,7 +106,8 @@ def test_create_takes_a_network_and_ports(
 ) -> None:
     assert cloison(f"create busybox web {words}").code == 0
     [(*_, options)] = engine.calls
-    assert options == {"config": settings, "options": {}, "progress": options["progress"]}  # type: ignore[index]
+    expected = {"config": settings, "options": {}, "storage": "default", "progress": options["progress"]}  # type: ignore[index]
+    assert options == expected
 
 
 def test_a_port_without_the_one_inside_is_refused(cloison: Cloison, engine: FakeEngine) -> None:

@@ -10,7 +10,7 @@ from cloison.kernel.abi import CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLON
 from cloison.plan import device_filter, live
 from cloison.plan.builder import Builder
 from cloison.plan.execute import compile_exec, compile_freeze, compile_kill
-from cloison.plan.inputs import CgroupPlace
+from cloison.plan.inputs import CgroupPlace, DirectoryRoot, ImageRoot
 from cloison.plan.limits import settings
 from cloison.plan.text import explain
 from cloison.spec.oci import Process, Rlimit, User
@@ -168,3 +168,13 @@ def test_killing_in_every_world(golden: Golden, world: str) -> None:
 def test_a_host_that_cannot_freeze_says_so() -> None:
     with pytest.raises(Unsupported, match="no control group that can freeze"):
         compile_freeze("freeze web", (worlds.v1(("memory",)),), is_frozen=True)
+
+
+def test_a_root_that_is_one_directory(golden: Golden) -> None:
+    root = DirectoryRoot("/var/lib/cloison/storage/fast/trees/c0ffee000002")
+    assert explain(worlds.start_plan(root=root)) == golden("directory-root")
+
+
+def test_a_root_on_a_disk_of_its_own(golden: Golden) -> None:
+    root = ImageRoot("/var/lib/cloison/storage/disks/trees/c0ffee000002.img", "/usr/bin/mount")
+    assert explain(worlds.start_plan(root=root)) == golden("image-root")

@@ -5,7 +5,7 @@ import msgspec
 from cloison.base.capabilities import CAPABILITIES, capability_mask
 from cloison.engine.records import Record
 from cloison.engine.specification import specification, writable_paths
-from cloison.plan.inputs import CgroupPlace, HostLimits, OverlayRoot, Places
+from cloison.plan.inputs import CgroupPlace, HostLimits, OverlayRoot, Places, RootSource
 from cloison.plan.plan import Plan
 from cloison.plan.start import compile_start
 from cloison.spec.config import Config, assign_all
@@ -119,12 +119,13 @@ def start_plan(
     image: str = "debian/12",
     interfaces: tuple[Interface, ...] = (),
     is_loopback_up: bool = True,
+    root: RootSource = ROOT,
 ) -> Plan:
     wanted = record(*settings, image=image)
     return compile_start(
         "start web",
         specification(wanted, boottime_ns=5_000_000_001, monotonic_ns=4_000_000_000),
-        root=ROOT,
+        root=root,
         places=places,
         files=FILES,
         host=ALL,

@@ -233,6 +233,8 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "limits.rlimits.*": bound,
     "limits.sysctls.*": line,
     "limits.oom_score": st.integers(-1000, 1000).map(str),
+    "limits.disk": st.integers(1 << 20, 1 << 50).map(str),
+    "limits.inodes": st.integers(16, (1 << 32) - 1).map(str),
     "limits.raw.*": line,
     "nics.*.type": st.sampled_from(TYPES),
     "nics.*.network": st.text("abc019", min_size=1, max_size=20),

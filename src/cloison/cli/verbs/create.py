@@ -46,6 +46,14 @@ _OPTIONS = (
         metavar="[ADDRESS:]PORT:PORT[/tcp|udp]",
         help="Forward a port of the host, the first, to one inside.",
     ),
+    click.option(
+        "-s",
+        "--storage",
+        default="default",
+        metavar="POOL",
+        shell_complete=completing.pools,
+        help="The storage pool that its files are in; `cloison storage ls` lists them.",
+    ),
     click.option("--privileged", is_flag=True, help="Root inside is root of the host."),
     click.option("--ephemeral", is_flag=True, help="Delete it when it ends, but for a reboot."),
     click.option(
@@ -66,6 +74,7 @@ class Wanted(msgspec.Struct, frozen=True):
     name: str
     config: tuple[str, ...]
     options: dict[str, str]
+    storage: str = "default"
 
 
 def creating(function: F) -> F:
@@ -88,7 +97,7 @@ def wanted(image: str, name: str, words: Mapping[str, Any]) -> Wanted:
         config.append("security.privileged=true")
     if words["ephemeral"]:
         config.append("boot.ephemeral=true")
-    return Wanted(image, name, (*config, *words["settings"]), dict(pairs(words["options"])))
+    return Wanted(image, name, (*config, *words["settings"]), dict(pairs(words["options"])), words["storage"])
 
 
 def obtaining(image: str) -> str:
@@ -126,6 +135,11 @@ def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> N
     order = wanted(image, name, words)
     with invocation.progress(obtaining(order.image)) as progress:
         made = invocation.engine.create(
-            order.image, order.name, config=order.config, options=order.options, progress=progress
+            order.image,
+            order.name,
+            config=order.config,
+            options=order.options,
+            storage=order.storage,
+            progress=progress,
         )
     click.echo(made.name)

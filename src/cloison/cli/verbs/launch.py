@@ -33,6 +33,7 @@ def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> N
             order.name,
             config=order.config,
             options=order.options,
+            storage=order.storage,
             progress=progress,
             watch=invocation.watch(),
         )

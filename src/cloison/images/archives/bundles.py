@@ -20,7 +20,7 @@ from cloison.images.limits import Limits
 from cloison.images.pipeline import expanded
 from cloison.images.tar.member import Kind, Member
 from cloison.images.tar.reading import Tar
-from cloison.images.tar.source import Source
+from cloison.images.tar.source import Source, truncated
 from cloison.kernel import paths
 
 MAX_DOCUMENT = 16 << 20
@@ -134,10 +134,10 @@ class StreamedBundle:
 def streamed(work: Incoming, stream: Iterator[bytes], progress: Progress) -> StreamedBundle:
     """Read an archive once, and unpack into `work` what may be a layer of an image."""
     bundle = StreamedBundle()
-    kept_bytes = 0
     with expanded(stream, work.limits) as feed:
         source = Source(iter(feed))
-        for member in Tar(source, lambda _piece: None, work.limits).members():
+        tar = Tar(source, lambda _piece: None, work.limits)
+        for member in tar.members():
             end = source.position + member.size
             name = plain_name(member.name)
             progress(feed.taken_bytes)
@@ -149,6 +149,8 @@ def streamed(work: Incoming, stream: Iterator[bytes], progress: Progress) -> Str
             kept_bytes = sum(map(len, bundle.documents.values()))
             if kept_bytes > _MOST_DOCUMENTS_BYTES:
                 raise Invalid("the archive has more documents than images have")
+        if not tar.is_ended:
+            raise truncated()
     return bundle
 
 

@@ -71,9 +71,12 @@ def index(fd: int, limits: Limits) -> dict[str, tuple[Member, int]]:
     """The members of an uncompressed archive by their names, each with where its data begin."""
     source = Seeking(fd)
     found: dict[str, tuple[Member, int]] = {}
-    for member in Tar(source, _unheard, limits).members():
+    tar = Tar(source, _unheard, limits)
+    for member in tar.members():
         found[plain_name(member.name)] = (member, source.position)
         source.skip(member.size)
+    if not tar.is_ended:
+        raise truncated()
     return found
 
 

@@ -34,7 +34,7 @@ lint: build packages-test ## The gate before a commit: style, types, layers, uni
 bench: build packages-run packages-bench ## Compare with the other engines, as far as they can be installed
 	@$(python) -m bench
 
-fuzz: build packages-test ## Fuzz the launcher's decoder for FUZZ_SECONDS (60)
+fuzz: build packages-test ## Fuzz the launcher's decoder and the unpacker of archives for FUZZ_SECONDS (60) each
 	@tools/fuzz.sh $(FUZZ_SECONDS)
 
 clean: ## As after a clone

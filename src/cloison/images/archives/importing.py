@@ -185,6 +185,8 @@ def _from_bundle(work: Incoming, bundle: Bundle, wish: Wish, progress: Progress)
     images = []
     for each, layers in ready:
         facts = oci.facts_of(each.config, names=wish.names or _usable(each.names), source=wish.source)
+        if not facts.architecture:
+            facts = msgspec.structs.replace(facts, architecture=wish.platform.debian)
         images.append(work.finish(each.config, wish.applied(facts), layers))
     return tuple(images)
 

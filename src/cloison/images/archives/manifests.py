@@ -60,7 +60,7 @@ def found_in(bundle: Bundle, platform: Platform, *, is_chosen: bool) -> tuple[Fo
         raise Invalid("the archive holds no image", hint="save it again, and name an image")
     for each in found:
         offered = oci.platform_of(each.config)
-        if len(found) == 1 and not is_chosen and not suits(platform, offered):
+        if len(found) == 1 and not is_chosen and offered.architecture and not suits(platform, offered):
             raise Invalid(
                 f"the image is for {offered}, and this host is {platform}",
                 hint=f"--platform {offered} takes it all the same",

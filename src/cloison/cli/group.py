@@ -30,7 +30,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
             "delete",
         ),
     ),
-    ("Inside", ("exec", "shell", "console")),
+    ("Inside", ("exec", "shell", "console", "file")),
     ("Look", ("ls", "info", "stats", "top", "logs", "explain", "events")),
     ("Accounts", ("ledger",)),
     ("Snapshots", ("snapshot",)),

@@ -30,8 +30,9 @@ WORDS = {
     "unpack": "unpacking",
     "verify": "reading everything",
     "store": "storing",
+    "copy": "copying",
 }
-IN_BYTES = frozenset({"fetch", "push"})  # stages whose numbers are bytes
+IN_BYTES = frozenset({"copy", "fetch", "push"})  # stages whose numbers are bytes
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ The protocols are small, and each is declared or absent: a driver without a cons
 values that pass between engine and driver are in `cloison.spec.driver`. Drivers are imported when first needed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -27,6 +27,7 @@ from cloison.spec.driver import (
 from cloison.spec.network import Interface, InterfaceState
 
 if TYPE_CHECKING:
+    from cloison.spec.files import Door
     from cloison.spec.finding import Finding
 
 
@@ -55,6 +56,13 @@ class Exec(Protocol):
     def plan_exec(self, instance_id: str, request: ExecRequest) -> Plan: ...
     def execute(self, instance_id: str, request: ExecRequest, stdio: Stdio, watch: Watch | None = None) -> Running: ...
     def run_here(self, run: Callable[[Stdio], Running], *, on_terminal: bool) -> int: ...
+
+
+class Files(Protocol):
+    """Look at its files and change them while it runs."""
+
+    def files(self, instance_id: str, *, is_privileged: bool) -> "AbstractContextManager[Door]": ...
+    def edit(self, argv: Sequence[str]) -> int: ...
 
 
 class Console(Protocol):
@@ -104,7 +112,7 @@ class Nics(Protocol):
     def change_rules(self, instance_id: str, name: str, before: Interface, after: Interface) -> None: ...
 
 
-class Driver(Lifecycle, Exec, Console, Freeze, Stats, Hosting, Nics, Protocol):
+class Driver(Lifecycle, Exec, Files, Console, Freeze, Stats, Hosting, Nics, Protocol):
     """All of them: what a container has."""
 
 

@@ -30,6 +30,7 @@ from cloison.storage.driver import Tree
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
+    from cloison.engine.files import Files
     from cloison.engine.nics import Nics, Ports, Words
     from cloison.engine.snapshots import Snapshots
 
@@ -102,6 +103,18 @@ class Instance:
     def config(self) -> configuration.Config:
         """Its configuration."""
         return self._record.config
+
+    @property
+    def in_force(self) -> configuration.Config:
+        """That of its present or last run."""
+        return self._record.in_force
+
+    @property
+    def files(self) -> "Files":
+        """Its files, as they are seen inside."""
+        from cloison.engine.files import Files
+
+        return Files(self, self._engine, self.command)
 
     def reload(self) -> None:
         """Read its record again. Raises NotFound when it has been deleted."""

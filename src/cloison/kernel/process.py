@@ -68,6 +68,18 @@ def run(
         return Finished(program.popen.returncode, stdout, stderr)
 
 
+def run_here(argv: Sequence[str]) -> int:
+    """Run `argv` on the caller's own streams and terminal: an editor. Its exit status, or minus a signal's number.
+
+    What is typed is the program's, Ctrl-C included: it is of the caller's session."""
+    with subprocess.Popen(argv) as popen:
+        while True:
+            try:
+                return popen.wait()
+            except KeyboardInterrupt:
+                continue  # the program has heard it, too, and knows what to do
+
+
 class Program:
     """A program that is running; made by `started`, which also ends it."""
 

@@ -7,7 +7,7 @@ threads may use a driver at once. Who may change an instance at this moment is d
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,7 @@ from cloison.spec.network import Interface, InterfaceState
 from cloison.spec.oci import Spec
 
 if TYPE_CHECKING:
+    from cloison.kernel.file_door import FileDoor
     from cloison.runtime import live_limits, relay
 
 SIGKILL, SIGTERM = 9, 15
@@ -473,6 +474,25 @@ class ContainerDriver:
                 "it showed more than was read, and the connection was let go",
                 hint="connect again; `cloison logs` has all of it",
             )
+
+    @contextlib.contextmanager
+    def files(self, instance_id: str, *, is_privileged: bool) -> "Iterator[FileDoor]":
+        """The files of a running instance, as its root sees them. Raises WrongState."""
+        from cloison.kernel import file_door
+
+        with self._monitor(instance_id) as connection:
+            pidfd = connection.pidfd()
+        try:
+            with file_door.into(pidfd, is_privileged=is_privileged) as door:
+                yield door
+        finally:
+            os.close(pidfd)
+
+    def edit(self, argv: Sequence[str]) -> int:
+        """Run a program of the host on the caller's terminal; gives its exit code. Main thread only."""
+        from cloison.kernel import process
+
+        return process.run_here(argv)
 
     def interfaces(self, pid: int) -> tuple[InterfaceState, ...]:
         """The interfaces of a process but for the loopback, by index; none when it has ended."""

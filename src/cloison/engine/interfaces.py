@@ -308,6 +308,7 @@ class _Made:
             is_mac_filtered=nic.mac_filter,
             is_ip_filtered=nic.ip_filter,
             egress_bps=nic.egress_bps or 0,
+            member_of=self._network.name if nic.kind == ROUTED and self._network and self._network.is_own else "",
         )
 
 

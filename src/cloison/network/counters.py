@@ -1,7 +1,7 @@
 """What the packet rules have counted, by what they are for; and rules whose interface is nobody's any more."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import msgspec
@@ -11,8 +11,8 @@ from cloison.kernel import process
 from cloison.network.nft import Document
 from cloison.network.table import INET, NETDEV
 
-_OF_INTERFACES = ("dnat", "out", "rate", "in", "pass", "flows4", "flows6")
-_OF_NETWORKS = ("from", "to", "host_from", "host_to", "hairpin", "nat")
+_OF_INTERFACES = ("dnat", "out", "rate", "in", "pass", "flows4", "flows6", "leaves", "enters", "asks", "asked")
+_OF_NETWORKS = ("from", "to", "host_from", "host_to", "hairpin", "nat", "members")
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -69,13 +69,23 @@ def stale(listed: str, table: str, is_end: Callable[[str], bool], is_network: Ca
         pairs = [[key, value] for key, value in map_.get("elem", []) if _target(value) in gone]
         into.delete_elements(map_["family"], map_["name"], pairs)
         if map_["name"] == "forward_from":
-            into.delete_elements(INET, "bridges", [key for key, _value in pairs])
+            interfaces = [key for key, _value in pairs]
+            into.delete_elements(INET, "bridges", interfaces)
+            _no_members(into, listed, names, interfaces)
     for (family, name), kind in names.items():
         if kind == "chain":
             into.chain(family, name)
     for chain in sorted(names, key=lambda key: (names[key] != "chain", key[1].startswith("pass_"))):
         into.delete(chain[0], names[chain], chain[1])
     return into.text()
+
+
+def _no_members(into: Document, listed: str, gone: dict[tuple[str, str], str], interfaces: Collection[str]) -> None:
+    """Take interfaces out of the networks that stay."""
+    for each in (each["set"] for each in json.loads(listed)["nftables"] if "set" in each):
+        if each["name"].startswith("members_") and (each["family"], each["name"]) not in gone:
+            own = [interface for interface in each.get("elem", []) if interface in interfaces]
+            into.delete_elements(each["family"], each["name"], own)
 
 
 def _is_known(name: str, is_end: Callable[[str], bool], is_network: Callable[[str], bool]) -> bool:

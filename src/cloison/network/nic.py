@@ -4,6 +4,12 @@ Forwarded ports are in `inet cloison`, in a chain of the interface's own that th
 
     map ports    tcp . 8080 -> dnat_v1a2b3c4dn0        map ports4    192.0.2.2 . tcp . 8080 -> dnat_v1a2b3c4dn0
 
+A routed nic on a network of cloison's own is no port of its bridge, so its end is told to be one of its members, and
+sent through its chains, by four of its own:
+
+    map forward_from  v1a2b3c4dn0 -> leaves_v1a2b3c4dn0 -> from_<network>        forward_to  enters_... -> to_...
+    map input_from    v1a2b3c4dn0 -> asks_v1a2b3c4dn0   -> host_from_<network>   output_to   asked_...  -> host_to_...
+
 The rest is in `netdev cloison`, on the host's end of the interface, where everything passes by, whether a router, a
 bridge or nobody sees it next, and costs nothing to other interfaces. Names, with the host's end v1a2b3c4dn0:
 
@@ -57,7 +63,8 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     """What the packet rules of one interface depend on. `host_name` is the host's end, `addresses` those inside.
 
     `is_ruled`: it is to have rules, though they may be about nobody for the moment. `prefix6` is the /64 in which it
-    may give itself an address, empty where there is none. `egress_bps` is in bits per second, 0 for no limit."""
+    may give itself an address, empty where there is none. `egress_bps` is in bits per second, 0 for no limit.
+    `member_of` is the network of cloison's own that it is on without being a port of its bridge: routed."""
 
     table: str
     host_name: str
@@ -70,6 +77,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     is_mac_filtered: bool = False
     is_ip_filtered: bool = False
     egress_bps: int = 0
+    member_of: str = ""
 
     @property
     def watches_out(self) -> bool:
@@ -94,6 +102,8 @@ def document(nic: Nic) -> str:
 
 def _chains(nic: Nic) -> Document:
     into = Document(nic.table)
+    if nic.member_of:
+        _join(into, nic)
     if nic.ports:
         _forward_ports(into, nic)
     if nic.rules:
@@ -118,6 +128,8 @@ def _chains(nic: Nic) -> Document:
 def remove(nic: Nic) -> str:
     """What takes `document` back, however much of it is there; also when the host's end is gone."""
     into = Document(nic.table)
+    if nic.member_of:
+        _leave(into, nic)
     if nic.ports:
         into.chain(INET, f"dnat_{nic.host_name}")
         for map_, elements in _elements(nic).items():
@@ -133,6 +145,33 @@ def remove(nic: Nic) -> str:
         for name, type_ in _flows(nic):
             into.delete_set(NETDEV, name, type_, **_FLOWS)
     return into.text()
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+_WAYS = {"forward_from": "leaves", "forward_to": "enters", "input_from": "asks", "output_to": "asked"}
+
+
+def _join(into: Document, nic: Nic) -> None:
+    into.set(INET, table.members(nic.member_of), "ifname")
+    for set_ in ("bridges", table.members(nic.member_of)):
+        into.elements(INET, set_, [nic.host_name])
+    for map_, chain in table.ways(nic.member_of).items():
+        own = f"{_WAYS[map_]}_{nic.host_name}"
+        into.chain(INET, own)
+        into.rule(INET, own, nft.goto(chain))
+        into.elements(INET, map_, [[nic.host_name, nft.goto(own)]])
+
+
+def _leave(into: Document, nic: Nic) -> None:
+    into.set(INET, table.members(nic.member_of), "ifname")
+    for set_ in ("bridges", table.members(nic.member_of)):
+        into.delete_elements(INET, set_, [nic.host_name])
+    for map_, prefix in _WAYS.items():
+        own = f"{prefix}_{nic.host_name}"
+        into.chain(INET, own)
+        into.delete_elements(INET, map_, [[nic.host_name, nft.goto(own)]])
+        into.delete_chain(INET, own)
 
 
 # --- ports -----------------------------------------------------------------------------------------------------------

@@ -9,10 +9,14 @@ transaction that adds or deletes its own chains and elements, and nobody has to 
     chain local_out    the same for what this host itself sends
     chain ports        maps ports, ports4, ports6: protocol and port, the latter two with an address -> dnat_<interface>
     chain postrouting  map nat4, nat6: source subnet -> nat_<network>; map hairpin: interface -> hairpin_<network>
-    chain forward      maps forward_from, forward_to: interface -> from_<network>, to_<network>
+    chain forward      map forward_from: interface -> from_<network>
+    chain forward_in   map forward_to: interface -> to_<network>; of its own, since what one network lets out, or says
+                       nothing about, another one may not let in
     chain input        map input_from: interface -> host_from_<network>
     chain output       map output_to: interface -> host_to_<network>
-    set bridges        the bridges of all networks
+    set members_<network>  its bridge, and the host's ends of its routed nics, which go there by chains of their own
+    set bridges        the bridges of all networks, and the host's ends of what is routed on one: between these nothing
+                       goes under the host's address, or no rule would know whose it is
     set opened4, opened6   interfaces on which cloison has switched forwarding on: see `cloison.network.forwarding`
 
 The alternative, one document of everything at every change, needs a lock around all starts and is as long as there are
@@ -30,6 +34,7 @@ _PORT = ["inet_proto", "inet_service"]
 _SUBNETS = {"nat4": "ipv4_addr", "nat6": "ipv6_addr"}
 _PORTS = {"ports": _PORT, "ports4": ["ipv4_addr", *_PORT], "ports6": ["ipv6_addr", *_PORT]}
 _RAW, _DSTNAT, _FILTER, _SRCNAT = -300, -100, 0, 100  # the usual priorities, linux/netfilter_ipv4.h
+_BEHIND = 1
 _TO_THIS_HOST = match({"fib": {"result": "type", "flags": ["daddr"]}}, "local")
 _ESTABLISHED = match(ct("state"), {"set": ["established", "related"]})
 _IS_NATED = match(ct("status"), "dnat", "in")
@@ -103,7 +108,9 @@ def _filter(document: Document) -> None:
         opened = (match(meta("nfproto"), family), match(meta("iifname"), set_), match(meta("oifname"), set_))
         document.rule(INET, "forward", *opened, COUNTER, DROP, comment="closed before cloison opened either")
     document.rule(INET, "forward", nft.look_up(meta("iifname"), "forward_from"))
-    document.rule(INET, "forward", nft.look_up(meta("oifname"), "forward_to"))
+    document.base_chain(INET, "forward_in", "forward", _FILTER + _BEHIND)
+    document.rule(INET, "forward_in", _ESTABLISHED, ACCEPT)
+    document.rule(INET, "forward_in", nft.look_up(meta("oifname"), "forward_to"))
     for chain, hook, key, map_ in (
         ("input", "input", "iifname", "input_from"),
         ("output", "output", "oifname", "output_to"),
@@ -119,6 +126,8 @@ def _filter(document: Document) -> None:
 def network(of: Network) -> Document:
     """The rules of one network of cloison's own; carried out again with others, those take the place of these."""
     document = Document(of.table)
+    document.set(INET, members(of.name), "ifname")
+    document.elements(INET, members(of.name), [of.bridge])
     _pass_on(document, of)
     _nat_of(document, of)
     _host(document, of)
@@ -142,6 +151,7 @@ def remove_network(of: Network) -> Document:
         document.delete_elements(INET, map_, [[nft.prefix(subnet_), nft.goto(f"nat_{of.name}")]])
     for chain in chains(of):
         document.delete_chain(INET, chain)
+    document.delete_set(INET, members(of.name), "ifname")
     return document
 
 
@@ -162,14 +172,23 @@ def chains(of: Network) -> tuple[str, ...]:
     return (*_chains(of).values(), f"nat_{of.name}")
 
 
-def _chains(of: Network) -> dict[str, str]:
+def members(network: str) -> str:
+    """The set of the interfaces of the host behind which a network is."""
+    return f"members_{network}"
+
+
+def ways(network: str) -> dict[str, str]:
+    """The chain of a network for each map of interfaces that says what becomes of its packets."""
     return {
-        "forward_from": f"from_{of.name}",
-        "forward_to": f"to_{of.name}",
-        "input_from": f"host_from_{of.name}",
-        "output_to": f"host_to_{of.name}",
-        "hairpin": f"hairpin_{of.name}",
+        "forward_from": f"from_{network}",
+        "forward_to": f"to_{network}",
+        "input_from": f"host_from_{network}",
+        "output_to": f"host_to_{network}",
     }
+
+
+def _chains(of: Network) -> dict[str, str]:
+    return {**ways(of.name), "hairpin": f"hairpin_{of.name}"}
 
 
 def _subnets(of: Network) -> list[tuple[str, str]]:
@@ -178,16 +197,17 @@ def _subnets(of: Network) -> list[tuple[str, str]]:
 
 def _pass_on(document: Document, of: Network) -> None:
     """What goes through the host. With br_netfilter what stays on the bridge comes by here too, and is let through."""
+    own = f"@{members(of.name)}"
     for chain, here, there, direction in (
         (f"from_{of.name}", "iifname", "oifname", "out"),
         (f"to_{of.name}", "oifname", "iifname", "in"),
     ):
         document.chain(INET, chain)
-        beyond = match(meta(there), of.bridge, "!=")
+        beyond = match(meta(there), own, "!=")
         if of.is_internal:
             document.rule(INET, chain, beyond, COUNTER, DROP, comment="the network is internal")
         if of.is_isolated and here == "iifname":
-            within = match(meta(there), of.bridge)
+            within = match(meta(there), own)
             document.rule(INET, chain, within, _NOT_NATED, COUNTER, DROP, comment="the network is isolated")
         for rule in of.rules:
             add_rule(document, INET, chain, rule, direction, beyond)
@@ -198,7 +218,7 @@ def _nat_of(document: Document, of: Network) -> None:
     if of.is_nat:
         for cidr, keyword in _by_family(of):
             inside = match(field(keyword, "daddr"), nft.prefix(inet.subnet(cidr)), "!=")
-            beyond = match(meta("oifname"), of.bridge, "!=")
+            beyond = match(meta("oifname"), "@bridges", "!=")
             document.rule(INET, f"nat_{of.name}", beyond, inside, COUNTER, MASQUERADE)
     document.chain(INET, f"hairpin_{of.name}")
     for cidr, keyword in _by_family(of):

@@ -57,6 +57,19 @@ def test_rules_name_instances_and_networks(nicked: Nicked, engine: Engine) -> No
         assert netlab.cannot_reach(foe, netlab.address(web))
 
 
+def test_rules_name_instances_of_other_networks(nicked: Nicked, engine: Engine) -> None:
+    """What comes from there is not hidden behind an address of the host's."""
+    engine.networks.create("far")
+    foe, friend = nicked("foe", "nics.eth0.network=far"), nicked("friend", "nics.eth0.network=far")
+    routed = nicked("routed", "nics.eth0.network=far", "nics.eth0.type=routed")
+    web = nicked("web", "nics.eth0.rules=deny in from foe; deny in from routed")
+    with netlab.serving(web):
+        for family in (4, 6):
+            assert "E" not in netlab.asks(friend, netlab.address(web, family=family))
+            assert netlab.cannot_reach(foe, netlab.address(web, family=family))
+            assert netlab.cannot_reach(routed, netlab.address(web, family=family))
+
+
 def test_rules_follow_whom_they_name(nicked: Nicked, engine: Engine) -> None:
     """An instance that comes after the rule, gets another address, another name, goes: the rule means what it says."""
     engine.networks.create("lan", ["ipv4=10.55.0.1/24", "ipv6=none"])
@@ -156,6 +169,21 @@ def test_rules_of_a_network_and_of_the_host(nicked: Nicked, engine: Engine, outs
         assert netlab.asks(web, netlab.FAR4, 81) == netlab.HOST4
         assert netlab.cannot_reach(web, netlab.address(HERE, netlab.bridge_of(web)), 22)
         assert "E" not in netlab.asks(web, netlab.address(db))
+
+
+def test_rules_of_a_network_hold_against_another_network(nicked: Nicked, engine: Engine) -> None:
+    """What one network lets out, by a rule or for want of one, the other has its say about."""
+    engine.networks.create("lan", ["rules=deny in tcp 81"])
+    engine.networks.create("far", ["rules=allow out tcp"])
+    web, db = nicked("web", "nics.eth0.network=lan"), nicked("db", "nics.eth0.network=far")
+    routed = nicked("routed", "nics.eth0.type=routed", "nics.eth0.network=lan")
+    with netlab.serving(web), netlab.serving(web, 81), netlab.serving(routed), netlab.serving(routed, 81):
+        for family in (4, 6):
+            for target in (web, routed):
+                assert netlab.asks(db, netlab.address(target, family=family)) == netlab.address(db, family=family)
+                assert netlab.cannot_reach(db, netlab.address(target, family=family), 81)
+                assert netlab.cannot_reach(HERE, netlab.address(target, family=family), 81)
+            engine.networks.set("far", "rules=" if family == 4 else "rules=allow out")
 
 
 def test_foreign_rules_are_never_touched(nicked: Nicked, lab: netlab.Lab) -> None:

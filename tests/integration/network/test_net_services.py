@@ -55,6 +55,35 @@ def test_internal_has_no_outside(nicked: Nicked, engine: Engine, outside: World)
         assert netlab.cannot_reach(web, netlab.OUTSIDE4)
 
 
+def test_internal_has_no_outside_for_what_is_routed_either(nicked: Nicked, engine: Engine, outside: World) -> None:
+    """It has a default route by its nature, and is no port of the bridge."""
+    engine.networks.create("back", ["internal=true"])
+    routed = ("nics.eth0.type=routed", "nics.eth0.network=back")
+    web, db, other = nicked("web", *routed), nicked("db", *routed), nicked("other")
+    with netlab.serving(outside), netlab.serving(web), netlab.serving(other), netlab.serving(HERE):
+        for family, far in ((4, netlab.FAR4), (6, netlab.FAR6)):
+            assert netlab.cannot_reach(web, far)
+            assert netlab.cannot_reach(web, netlab.address(other, family=family))
+            assert netlab.cannot_reach(other, netlab.address(web, family=family))
+            assert netlab.asks(db, netlab.address(web, family=family)) == netlab.address(db, family=family)
+
+
+def test_isolated_ones_do_not_see_each_other_though_they_are_routed(
+    nicked: Nicked, engine: Engine, outside: World
+) -> None:
+    engine.networks.create("apart", ["isolated=true"])
+    routed = ("nics.eth0.type=routed", "nics.eth0.network=apart")
+    web, db, other = nicked("web", *routed), nicked("db", *routed), nicked("other", "nics.eth0.network=apart")
+    with netlab.serving(outside), netlab.serving(web), netlab.serving(other):
+        for family, far in ((4, netlab.FAR4), (6, netlab.FAR6)):
+            assert netlab.cannot_reach(db, netlab.address(web, family=family))
+            assert netlab.cannot_reach(db, netlab.address(other, family=family))
+            assert netlab.cannot_reach(other, netlab.address(web, family=family))
+            assert "E" not in netlab.asks(db, far)
+        engine.networks.set("apart", "isolated=false")
+        assert netlab.asks(db, netlab.address(web)) == netlab.address(db)
+
+
 def test_isolated_instances_do_not_see_each_other(nicked: Nicked, engine: Engine, outside: World) -> None:
     engine.networks.create("apart", ["isolated=true"])
     web, db = nicked("web", "nics.eth0.network=apart"), nicked("db", "nics.eth0.network=apart")
@@ -94,8 +123,8 @@ def test_two_networks_pass_packets_on_to_each_other(nicked: Nicked, engine: Engi
     engine.networks.create("other", [])
     web, db = nicked("web"), nicked("db", "nics.eth0.network=other")
     with netlab.serving(db):
-        # Through the host, and so under its address on the other network.
-        assert netlab.asks(web, netlab.address(db)) == netlab.address(HERE, netlab.bridge_of(db))
+        for family in (4, 6):  # each under its own address, so that rules know whose it is
+            assert netlab.asks(web, netlab.address(db, family=family)) == netlab.address(web, family=family)
 
 
 def test_the_mtu_of_a_network_is_that_of_its_nics(nicked: Nicked, engine: Engine) -> None:

@@ -56,6 +56,8 @@ DOCUMENTS = {
     "nft-nic-filters": packets.document(nic(is_mac_filtered=True, is_ip_filtered=True)),
     "nft-nic-rules": packets.document(nic(rules=RULES)),
     "nft-nic-rate": packets.document(nic(egress_bps=1_000_000)),
+    "nft-nic-routed": packets.document(nic(member_of="lan")),
+    "nft-nic-routed-gone": packets.remove(nic(member_of="lan")),
     "nft-nic-gone": packets.remove(nic(rules=RULES, ports=PORTS, egress_bps=1_000_000)),
 }
 

@@ -101,6 +101,10 @@ def _made(
         identity.take_over(engine, draft, texts)
         identity.forget_machine(engine, draft)
         identity.refresh(engine, draft)
+        if draft.has_templates:
+            from cloison.engine import file_templates
+
+            file_templates.apply(engine, draft, "copy")
         with engine.store.transaction() as changes:
             if present != source.record.tree:
                 records.save(changes, msgspec.structs.replace(source.record, tree=present))

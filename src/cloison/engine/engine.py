@@ -153,6 +153,10 @@ class Engine:
                     tree = driver.create(image.layers, disk_limits.size_of(wanted), progress=progress)
                     draft = msgspec.structs.replace(_draft(image, name, wanted, instance_id), tree=tree)
                     identity.refresh(self, draft)
+                    if draft.has_templates:
+                        from cloison.engine import file_templates
+
+                        file_templates.apply(self, draft, "create")
                     with self.store.transaction() as changes:
                         made = claims.claim(changes, self.layout.root, draft)
                         changes.record(made.id, "created", f"{made.name} {made.image_name}")
@@ -414,6 +418,7 @@ def _draft(image: "Image", name: str, wanted: configuration.Config, instance_id:
         env=image.env,
         stop_signal=image.stop_signal,
         is_system=image.is_system,
+        has_templates=bool(image.templates),
     )
 
 

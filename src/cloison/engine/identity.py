@@ -68,10 +68,22 @@ def refresh(engine: "Engine", record: Record) -> None:
     before = _remembered(directory)
     after = dict(before)
     paths = (HOSTNAME, HOSTS, RESOLV_CONF)
+    own: dict[str, str] = {}
+    if record.has_templates:
+        from cloison.engine import file_templates
+
+        own = file_templates.identity_texts(engine, record)
     with engine.pools.directories(record) as layers:
         found = dict(zip(paths, offline.look_among(layers, "etc", (path[4:] for path in paths)), strict=True))
         for path, text in wanted(record, on, is_resolved=_is_resolved(found[RESOLV_CONF])):
-            _put(layers, path, text, before.get(path), after, found.get(path) or offline.look(layers, path))
+            _put(
+                layers,
+                path,
+                own.get(path, text),
+                before.get(path),
+                after,
+                found.get(path) or offline.look(layers, path),
+            )
     if after != before:
         _remember(directory, after)
 

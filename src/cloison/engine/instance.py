@@ -149,6 +149,10 @@ class Instance:
                 records.save(changes, self._record)
         if are_wired(self._record.config.nics):
             self._introduce()
+        if self._record.has_templates:
+            from cloison.engine import file_templates
+
+            file_templates.apply(self._engine, self._record, "start")
         self._engine.driver.start(self.id, request, watch)
         was_restored = self._record.is_restored
         is_last_run = self._record.config.boot.ephemeral

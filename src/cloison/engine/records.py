@@ -56,6 +56,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     claims: dict[str, Claim] = {}
     live_claims: dict[str, Claim] | None = None
     tree: Tree | None = None
+    has_templates: bool = False  # its image has files that are written anew for each instance
     is_restored: bool = False
     is_last_run: bool = False
 

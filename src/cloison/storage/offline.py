@@ -64,15 +64,26 @@ def write(layers: RootLayers, path: str, data: bytes) -> None:
     *parents, name = path.strip("/").split("/")
     directory = os.open(layers.upper, _DIRECTORY)
     try:
-        for parent in parents:
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(parent, 0o755, dir_fd=directory)
+        for depth, parent in enumerate(parents, 1):
+            if _mode(directory, parent) is None:
+                _make_like(layers, parents[:depth], directory)
             below = os.open(parent, _DIRECTORY, dir_fd=directory)
             os.close(directory)
             directory = below
         _replace(directory, name, data)
     finally:
         os.close(directory)
+
+
+def _make_like(layers: RootLayers, path: list[str], directory: int) -> None:
+    """Make the last directory of `path` in the instance's own layer: its owner and mode cover those of the image's
+    directory, so they are the same; 0755 and root's, where there is none."""
+    with _merged(layers, path) as found:
+        below = os.fstat(found[0][0]) if found else None
+    os.mkdir(path[-1], 0o700, dir_fd=directory)
+    if below is not None:
+        os.chown(path[-1], below.st_uid, below.st_gid, dir_fd=directory, follow_symlinks=False)
+    os.chmod(path[-1], stat.S_IMODE(below.st_mode) if below is not None else 0o755, dir_fd=directory)
 
 
 def _replace(directory: int, name: str, data: bytes) -> None:

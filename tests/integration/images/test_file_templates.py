@@ -1,0 +1,76 @@
+"""What the templates of LXD's images mean for instances that are made from them."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from cloison import Engine
+from cloison.engine.image_archives import import_images
+from tests.integration.images.conftest import ran
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_userns, pytest.mark.needs_cgroup]
+
+METADATA = """
+architecture: x86_64
+templates:
+  /etc/hostname: {when: [create, copy], template: hostname.tpl}
+  /etc/hosts: {when: [create, copy], template: hosts.tpl}
+  /root/seed: {when: [create], template: seed.tpl, properties: {word: hello}}
+  /etc/kept: {when: [create, copy], template: seed.tpl, create_only: true}
+  /etc/each-time: {when: [start], template: seed.tpl}
+  /etc/of-copies: {when: [copy], template: seed.tpl}
+  /link/x: {when: [create], template: seed.tpl}
+"""
+FILES = {
+    "metadata.yaml": METADATA,
+    "templates/hostname.tpl": "{{ container.name }}\n",
+    "templates/hosts.tpl": "127.0.0.1 localhost\n10.9.9.9 {{ container.name }}.example\n",
+    "templates/seed.tpl": "{{ properties.word }} {{ container.name }} {{ trigger }}",
+}
+
+
+@pytest.fixture
+def image(engine: Engine, system: Path, tmp_path: Path) -> str:
+    place = tmp_path / "image"
+    (place / "rootfs").mkdir(parents=True)
+    ran("cp", "-a", f"{system}/.", place / "rootfs")
+    for name in ("proc", "sys", "run", "root"):
+        (place / "rootfs" / name).mkdir()
+    (place / "rootfs/root").chmod(0o700)
+    (place / "rootfs/etc/kept").write_text("the image's")
+    (place / "rootfs/link").symlink_to("/etc")
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, text in FILES.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+        archive.add(place / "rootfs", "rootfs")
+    import_images(engine, iter([out.getvalue()]), name="templated")
+    return "templated"
+
+
+def test_the_files_of_an_instance_say_its_name(engine: Engine, image: str) -> None:
+    web = engine.launch(image, "web", config=("nics.eth0.type=empty", "init.command=/bin/busybox sleep 1000"))
+
+    def said(path: str) -> str:
+        done = web.exec(["/bin/busybox", "cat", path])
+        return done.stdout.decode() if done.code == 0 else f"({done.code})"
+
+    assert said("/etc/hostname") == "web\n"
+    assert said("/etc/hosts") == "127.0.0.1 localhost\n10.9.9.9 web.example\n"
+    assert said("/root/seed") == "hello web create"
+    assert web.exec(["/bin/busybox", "stat", "-c", "%a %u", "/root"]).stdout == b"700 0\n"
+    assert said("/etc/kept") == "the image's"
+    assert said("/etc/each-time") == " web start"
+    assert said("/etc/of-copies") == "(1)" and said("/etc/x") == "(1)"
+    web.stop(force=True)
+    other = engine.copy("web", "other")
+    other.start()
+    web = other
+    assert said("/etc/hostname") == "other\n" and "other.example" in said("/etc/hosts")
+    assert said("/etc/of-copies") == " other copy" and said("/etc/each-time") == " other start"
+    assert said("/root/seed") == "hello web create"
+    other.stop(force=True)

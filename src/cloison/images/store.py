@@ -208,7 +208,8 @@ class ImageStore:
             for path in (self.layers_dir, self.blobs_dir, self.tmp_dir, self.builds_dir):
                 os.makedirs(path, exist_ok=True)
             if not os.path.exists(f"{self.root}/oci-layout"):
-                write_beside(f"{self.root}/oci-layout", OCI_LAYOUT)
+                with self._changing():  # whoever else begins with this store at the same moment writes the same
+                    write_beside(f"{self.root}/oci-layout", OCI_LAYOUT)
 
     def _replace_index(self, lines: tuple[Descriptor, ...]) -> None:
         from cloison.base.disk import full_disk_named

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloison import Engine
-from cloison.base.errors import CloisonError, Denied, NotFound, Remote, Unsupported
+from cloison.base.errors import CloisonError, Denied, NoSpace, NotFound, Remote, Unsupported
 from cloison.images import Image
 from tests.integration.conftest import eventually
 from tests.integration.registries import building
@@ -259,6 +259,27 @@ def test_through_a_proxy_of_the_environment(
     between.faults = []
     whole(engine, engine.servers.pull(f"docker://{pushed}"), made)
     assert any(one.path.startswith(f"http://{plain.host}/v2/team/it/") for one in between.asked)
+
+
+def test_two_at_once_make_one_image(engine: Engine, pushed: str, made: Made) -> None:
+    words = [str(PROGRAM), "image", "pull", "--quiet", f"docker://{pushed}"]
+    both = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [one.communicate(timeout=60)[0] for one in both] == [f"{pushed}\n"] * 2
+    (image,) = engine.images.images()
+    whole(engine, image, made)
+    assert engine.images.clean() == ()
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(engine: Engine, root: Path, pushed: str) -> None:
+    images = root / "lib" / "images"
+    images.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", images], check=True)
+    try:
+        with pytest.raises(NoSpace, match=str(images)):
+            engine.servers.pull(f"docker://{pushed}")
+        nothing_is_there(engine)
+    finally:
+        subprocess.run(["umount", images], check=True)
 
 
 # --- who dies in the middle

@@ -5,6 +5,8 @@
 It is a memory, not a truth: a registry is always asked whether it still has the blob.
 """
 
+import contextlib
+
 import msgspec
 
 from cloison.images.files import write_beside
@@ -33,11 +35,13 @@ def recall(layers_dir: str, diff_id: str) -> tuple[Known, ...]:
 
 
 def remember(layers_dir: str, diff_id: str, known: Known) -> None:
-    """Remember a blob of a layer of the store."""
+    """Remember a blob of a layer of the store. Where that cannot be written down, it is forgotten: all that is lost is
+    that a push asks less cleverly."""
     before = recall(layers_dir, diff_id)
     if known not in before[:1]:
         others = tuple(other for other in before if other != known)
-        write_beside(_path(layers_dir, diff_id), msgspec.json.encode((known, *others)[:_MOST]))
+        with contextlib.suppress(OSError):
+            write_beside(_path(layers_dir, diff_id), msgspec.json.encode((known, *others)[:_MOST]))
 
 
 def _path(layers_dir: str, diff_id: str) -> str:

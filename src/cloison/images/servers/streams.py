@@ -2,6 +2,7 @@
 
     <cache>/<hex>.body     a document as it came; <hex> is of its address
     <cache>/<hex>.json     its ETag, and when the server last said that it is still so
+    <cache>/lock           held while they are written
 
 With a keyring in the configuration only signed lists are taken: `.sjson`, clear-signed, or `.json` with `.json.gpg`
 beside it. The digests of the files are in the lists, so that one signature covers all.
@@ -18,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from cloison.base.disk import full_disk_named
 from cloison.base.errors import Denied, NotFound, Remote
 from cloison.images.files import write_beside
 from cloison.images.servers import signatures, simplestreams
@@ -25,6 +27,7 @@ from cloison.images.servers.fetching import Source, asking_from, fetched, from_o
 from cloison.images.servers.settings import Remote as RemoteSettings
 from cloison.images.servers.simplestreams import Item, Product
 from cloison.images.servers.transport import Http, body, complain
+from cloison.kernel.locks import exclusive
 
 MAX_LIST_BYTES: Final = 64 << 20  # the public list has 1 MiB
 _INDEX: Final = "streams/v1/index.json"
@@ -140,12 +143,14 @@ class Streams:
 
     def _keep(self, url: str, content: bytes, etag: str) -> None:
         """The body first, and what is said about it only after the former is gone: both always belong together."""
-        os.makedirs(self._cache, mode=0o700, exist_ok=True)
-        place = self._place(url)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(f"{place}.json")
-        write_beside(f"{place}.body", content)
-        write_beside(f"{place}.json", msgspec.json.encode(_Kept(url, etag, self._clock())))
+        with full_disk_named(self._cache, what="lists of images"):
+            os.makedirs(self._cache, mode=0o700, exist_ok=True)
+            place = self._place(url)
+            with exclusive(f"{self._cache}/lock", timeout_s=None):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{place}.json")
+                write_beside(f"{place}.body", content)
+                write_beside(f"{place}.json", msgspec.json.encode(_Kept(url, etag, self._clock())))
 
     def _place(self, url: str) -> str:
         return f"{self._cache}/{hashlib.sha256(url.encode()).hexdigest()[:32]}"

@@ -28,6 +28,7 @@
 
 static int alarm_fd = -1;
 static uint64_t kills;	/* those that were told of */
+static int at_work = -1;	/* ends when the command does */
 
 /* --- taking hold of it --------------------------------------------------- */
 
@@ -142,18 +143,37 @@ alarm_close(void)
 	if (alarm_fd >= 0)
 		close(alarm_fd);
 	alarm_fd = -1;
+	if (at_work >= 0)
+		close(at_work);
+	at_work = -1;
+}
+
+/* Whether the command that was last run still does. A pipe tells: nobody but
+ * the command holds its other end. */
+bool
+alarm_is_answered(void)
+{
+	struct pollfd end = { .fd = at_work };
+
+	if (at_work >= 0 && poll(&end, 1, 0) == 0)
+		return true;
+	if (at_work >= 0)
+		close(at_work);
+	at_work = -1;
+	return false;
 }
 
 /* In a session of its own, with the null device as its streams, no signal of
- * ours ignored or blocked, and nothing of ours open: the plan's lock must not
- * outlive the monitor. It stays in the monitor's cgroups: none of them is the
- * instance's. */
+ * ours ignored or blocked, and nothing of ours open but the end of the pipe:
+ * the plan's lock must not outlive the monitor. It stays in the monitor's
+ * cgroups: none of them is the instance's. */
 static _Noreturn void
-become_command(struct state *st, char *const *command)
+become_command(struct state *st, char *const *command, int end)
 {
 	setsid();
 	null_streams();
 	prepare_exec(st);
+	fcntl(end, F_SETFD, 0);
 	umask(st->umask);
 	execve(*command, command, environ);
 	_exit(127);
@@ -169,15 +189,21 @@ alarm_answer(struct state *st)
 	const struct clone_args fork = { .exit_signal = SIGCHLD };
 	struct arg_monitor arg;
 	struct plan plan;
-	int pid = sys_clone3(&fork);
+	int pid, ends[2];
 
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return;
+	pid = sys_clone3(&fork);
 	if (pid > 0)
 		waitpid(pid, NULL, __WALL);
-	if (pid != 0)
+	if (pid != 0) {
+		close(ends[1]);
+		at_work = ends[0];
 		return;
+	}
 	if (!monitor_load(&plan, &arg) || *arg.on_alarm == NULL)
 		_exit(1);
 	if (sys_clone3(&fork) == 0)
-		become_command(st, arg.on_alarm);
+		become_command(st, arg.on_alarm, ends[1]);
 	_exit(0);
 }

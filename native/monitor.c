@@ -269,6 +269,10 @@ patience_ms(void)
 	if (alarm_bell.deaf_until_ms == 0)
 		return (int)patience;
 	deaf = alarm_bell.deaf_until_ms - now_ms();
+	if (deaf <= 0 && alarm_is_answered()) {
+		alarm_bell.deaf_until_ms += ANSWERED_MS - deaf;
+		deaf = ANSWERED_MS;
+	}
 	if (deaf <= 0) {
 		alarm_bell.deaf_until_ms = 0;
 		polls[ALARM].fd = sources[ALARM].fd;

@@ -57,6 +57,9 @@ bool alarm_rings(void);
 /* Run the plan's command for it. */
 void alarm_answer(struct state *st);
 
+/* Whether the command still runs: there is never more than one. */
+bool alarm_is_answered(void);
+
 /* --- record.c ------------------------------------------------------------ */
 
 /* CLOCK_REALTIME. */

@@ -224,6 +224,28 @@ def test_an_init_that_runs_out_of_memory_ends_and_that_is_told(launch: Launch, e
     assert eventually(lambda: kills_told(engine, web))
 
 
+def test_a_monitor_waits_for_its_command_before_it_rings_again(
+    launch: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine the command takes longer than the second after which the monitor hears again."""
+    log = tmp_path / "log"
+    slow = f"echo begun >> {log}; sleep 2.5; echo ended >> {log}"
+    monkeypatch.setattr(Engine, "command_line", lambda _self, *_words: ("/bin/sh", "-c", slow))
+    web = launch("limits.memory=32M")
+
+    def said() -> list[str]:
+        return log.read_text().split() if log.exists() else []
+
+    def is_rung_again() -> bool:
+        web.exec([PAYLOAD, "alloc", str(64 * MEBIBYTE)])
+        return said().count("begun") > 1
+
+    assert eventually(is_rung_again)
+    web.stop(force=True)
+    assert eventually(lambda: said().count("ended") == said().count("begun"))
+    assert said() == ["begun", "ended"] * (len(said()) // 2)
+
+
 def test_kills_are_told_once_each_though_many_ask(launch: Launch, engine: Engine, cli: Cli) -> None:
     web = launch("limits.memory=32M")
     for _ in range(3):

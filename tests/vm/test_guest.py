@@ -11,7 +11,7 @@ pytestmark = [
     pytest.mark.needs_root,
     pytest.mark.needs_qemu,
     pytest.mark.slow,
-    pytest.mark.timeout(2400),  # the guest has a deadline of its own; two images may have to be built
+    pytest.mark.timeout(3300),  # the guest has a deadline of its own; two images may have to be built
 ]
 FEWEST = 150  # of the tests that pass; a selection that no longer selects would pass too
 

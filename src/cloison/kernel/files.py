@@ -3,6 +3,7 @@
 Source: ioctl_ficlone(2), since Linux 4.5; copy_file_range(2); lseek(2), SEEK_DATA.
 """
 
+import ctypes
 import errno
 import fcntl
 import os
@@ -56,3 +57,16 @@ def _copy_part(source: int, target: int, begin: int, end: int) -> None:
         if count == 0:
             return  # it has become shorter meanwhile
         begin += count
+
+
+def settle(directory: int) -> None:
+    """Bring everything of the file system of an O_PATH descriptor to its disk. Raises OSError where that failed.
+
+    Source: syncfs(2), which tells of such failures since Linux 5.8."""
+    fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(fd) < 0:
+            error = ctypes.get_errno()
+            raise OSError(error, os.strerror(error))
+    finally:
+        os.close(fd)

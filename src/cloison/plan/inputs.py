@@ -31,6 +31,7 @@ class ImageRoot(msgspec.Struct, frozen=True):
 
     image: str
     mount: str
+    options: tuple[str, ...] = ()
 
 
 RootSource = OverlayRoot | DirectoryRoot | ImageRoot

@@ -81,7 +81,7 @@ def mount_image(build: Builder, root: RootSource, run_dir: str) -> OverlayRoot |
     at = f"{run_dir}/disk"
     build.host(Mkdir(NO_SLOT, at, 0o700), undo=(Umount(at),))
     loop = () if root.image.startswith("/dev/") else ("loop",)
-    options = ",".join((*loop, "nodev", "noatime"))
+    options = ",".join((*loop, "nodev", "noatime", *root.options))
     build.host(Run((root.mount, "-t", "ext4", "-o", options, root.image, at), ""))
     return DirectoryRoot(at)
 

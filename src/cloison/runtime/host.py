@@ -23,7 +23,7 @@ def root(files: RootFiles) -> RootSource:
     if files.image:
         from cloison.kernel import process
 
-        return ImageRoot(files.image, process.needed("mount", package="mount"))
+        return ImageRoot(files.image, process.needed("mount", package="mount"), files.options)
     return OverlayRoot(files.lower, files.writable) if files.lower else DirectoryRoot(files.writable)
 
 

@@ -27,11 +27,12 @@ class State(StrEnum):
 class RootFiles(msgspec.Struct, frozen=True):
     """The root file system that storage contributes: read-only layers, top first, and the directory that `upper` and
     `work` of overlayfs are in; without layers, `writable` is the whole root; or `image`, a file or a block device with
-    an ext4 that is to be mounted."""
+    an ext4 that is to be mounted with these `options`."""
 
     lower: tuple[str, ...]
     writable: str
     image: str = ""
+    options: tuple[str, ...] = ()
 
 
 class StartRequest(msgspec.Struct, frozen=True):

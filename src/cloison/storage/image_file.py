@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 
-from cloison.base.disk import full_disk_named
+from cloison.base.disk import full_disk_named, no_space
 from cloison.base.errors import Busy, Host, Invalid, Unsupported, WrongState
 from cloison.base.ids import new_id
 from cloison.kernel import files, loops, mounts
@@ -27,6 +27,8 @@ DEFAULT_BYTES = 10 << 30
 LEAST_BYTES = 16 << 20
 _PATIENCE_S = 10.0  # for the kernel, which lets go of a file system when its last mount namespace is gone
 _SPARSE = "assume_storage_prezeroed=1,nodiscard,root_owner=0:0"  # the file is new: there is nothing to be zeroed
+_NEARLY_FULL = 16 << 20
+_USER_QUOTAS = ("usrquota", "grpquota")
 _NO_INODES = "the number of inodes of an ext4 is settled when it is made"
 
 
@@ -101,7 +103,8 @@ class LoopDriver(PlainDriver):
 
     def root(self, tree: Tree) -> RootFiles:
         """A file to be mounted."""
-        return RootFiles((), "", image=self._image(tree.name))
+        image = self._image(tree.name)
+        return RootFiles((), "", image=image, options=_USER_QUOTAS if _counts_users(image) else ())
 
     def names(self) -> tuple[str, ...]:
         """All trees that there are."""
@@ -143,7 +146,15 @@ class LoopDriver(PlainDriver):
             os.close(os.open(image, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             _lengthen(image, length)
             self._programs.run("mkfs.ext4", "-q", "-F", "-m", "0", *options, image)
-            self._tidy(name)
+            try:
+                self._tidy(name)
+            except OSError as problem:
+                if problem.errno != errno.EINVAL or not self._has_user_quotas:
+                    raise
+                raise Unsupported(
+                    f"the pool {self._pool} cannot count what users have: this kernel has no quotas (CONFIG_QFMT_V2)",
+                    hint=f"cloison storage set {self._pool} user_quotas=false",
+                ) from problem
         return name
 
     def _copy(self, tree: Tree, size: Size | None, progress: Progress | None, *, is_frozen: bool) -> str:
@@ -175,10 +186,21 @@ class LoopDriver(PlainDriver):
             fd = mounts.device("ext4", device, is_read_only=is_read_only)
         try:
             yield f"/proc/self/fd/{fd}/."
+            if not is_read_only:
+                self._settle(fd)
         finally:
             os.close(fd)
             if not is_read_only:
                 self._await_idle(image)
+
+    def _settle(self, fd: int) -> None:
+        """What was written is in the file. Its holes are filled only now, and the disk below may be full."""
+        try:
+            files.settle(fd)
+        except OSError as problem:
+            if problem.errno != errno.EIO or (self.space().free_bytes or 0) > _NEARLY_FULL:
+                raise
+            raise no_space(self._path) from problem
 
     def _await_idle(self, image: str) -> None:
         """Two mounts of one file by two devices would destroy it."""
@@ -236,6 +258,16 @@ def _inodes(image: str) -> int:
     with open(image, "rb") as file:
         file.seek(1024)
         return int.from_bytes(file.read(4), "little")
+
+
+def _counts_users(image: str) -> bool:
+    """Whether an ext4 was made with quotas: bit 8 of s_feature_ro_compat, at byte 100 of its superblock."""
+    try:
+        with open(image, "rb") as file:
+            file.seek(1024 + 100)
+            return bool(int.from_bytes(file.read(4), "little") & 0x100)
+    except FileNotFoundError:
+        return False  # for a plan that is only shown
 
 
 def _rounded(length: int) -> int:

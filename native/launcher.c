@@ -150,8 +150,7 @@ end_child(struct state *st)
 static int
 give_up(struct state *st, const struct failure *failure)
 {
-	report(REPORT_FAILED, failure->where, failure->step, failure->error,
-	       failure->value);
+	report_failed(failure, program_words());
 	end_child(st);
 	slots_close(st);
 	undo_all(st->plan);

@@ -115,6 +115,11 @@ int null_streams(void);
 /* All that the payload must not inherit; once. */
 void prepare_exec(struct state *st);
 
+/* --- steps_programs.c ---------------------------------------------------- */
+
+/* What the program has said that has just failed: a file, or -1. */
+int program_words(void);
+
 /* --- undo.c -------------------------------------------------------------- */
 
 /* Run the undo steps that are final, or those that are not; returns how many
@@ -141,6 +146,7 @@ enum report {
 
 void report(enum report type, uint8_t where, uint32_t step, int error,
 	    int value);
+void report_failed(const struct failure *, int fd);
 int report_fd(uint8_t where, uint32_t step, int fd);
 /* The caller has heard all that it needs. */
 void report_close(void);

@@ -75,6 +75,14 @@ report(enum report type, uint8_t where, uint32_t step, int error, int value)
 	send_report(type, where, step, error, value, -1);
 }
 
+/* With `fd`, unless that is -1: what a program of the host has said. */
+void
+report_failed(const struct failure *failure, int fd)
+{
+	send_report(REPORT_FAILED, failure->where, failure->step,
+		    failure->error, failure->value, fd);
+}
+
 int
 report_fd(uint8_t where, uint32_t step, int fd)
 {

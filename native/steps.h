@@ -720,7 +720,8 @@ int do_netlink(const struct arg_netlink *, struct state *);
 
 /* Run a program of the host, with `input` on its standard input, and wait
  * for it. `argv` begins with its absolute path. The value of a failure with
- * ECHILD is its wait status. */
+ * ECHILD is its wait status, and what it wrote to its standard error, as far as
+ * 4 KiB go, comes with the report. */
 struct arg_run {
 	char *const *argv;
 	const char *input;

@@ -4,6 +4,7 @@
 
 #include "launcher.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -13,6 +14,7 @@
 
 #define END_MS 2000	/* dnsmasq writes its leases first */
 #define KILL_MS 2000
+#define WORDS_SIZE 4096
 
 /* --- run ----------------------------------------------------------------- */
 
@@ -32,6 +34,35 @@ make_input(const char *text)
 	return error;
 }
 
+/* What the last program said that failed: a file, or -1. */
+static int words = -1;
+
+int
+program_words(void)
+{
+	return words;
+}
+
+static void
+forget_words(void)
+{
+	if (words >= 0)
+		close(words);
+	words = -1;
+}
+
+/* What is more than there is room for is refused, and is the end of a long
+ * story anyway. Without the file the program can speak to nobody. */
+static void
+make_words(void)
+{
+	forget_words();
+	words = memfd_create("words", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (words >= 0 && (ftruncate(words, WORDS_SIZE) < 0 ||
+			   fcntl(words, F_ADD_SEALS, F_SEAL_GROW) < 0))
+		forget_words();
+}
+
 /* In the new process. It tells of an exec that failed by the errno, since no
  * program's exit status can be told from another's. */
 static _Noreturn void
@@ -41,6 +72,8 @@ become(struct state *st, const struct arg_run *arg, int input, int tell)
 
 	if (error >= 0)
 		error = outcome(dup2(input, STDIN_FILENO));
+	if (error >= 0 && words >= 0)
+		error = outcome(dup2(words, STDERR_FILENO));
 	if (error >= 0) {
 		prepare_exec(st);
 		umask(022);
@@ -83,6 +116,7 @@ do_run(const struct arg_run *arg, struct state *st)
 		close(input);
 		return error;
 	}
+	make_words();
 	pid = sys_clone3(&fork);
 	if (pid == 0)
 		become(st, arg, input, tell[1]);
@@ -90,6 +124,8 @@ do_run(const struct arg_run *arg, struct state *st)
 	close(input);
 	error = pid < 0 ? pid : await(st, pid, tell[0]);
 	close(tell[0]);
+	if (error != -ECHILD)
+		forget_words();
 	return error;
 }
 

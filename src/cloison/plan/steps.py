@@ -553,7 +553,8 @@ class Netlink(Step, frozen=True):
 class Run(Step, frozen=True):
     """Run a program of the host, with `input` on its standard input, and wait for it.
 
-    `argv` begins with its absolute path. The value of a failure with ECHILD is its wait status."""
+    `argv` begins with its absolute path. The value of a failure with ECHILD is its wait status, and what
+    it wrote to its standard error, as far as 4 KiB go, comes with the report."""
 
     kind, number, source = "run", 81, "execve(2), waitpid(2)"
     argv: Texts

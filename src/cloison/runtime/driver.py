@@ -601,7 +601,7 @@ def _outcome(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:
         elif watch is not None and report.type in (launcher.STEP, launcher.WARNING):
             watch(step_done(plan, report))
     if failed is not None:
-        raise failure(plan, failed.index, failed.errno, failed.value)
+        raise failure(plan, failed.index, failed.errno, failed.value, failed.said)
     raise WrongState(
         f"cannot {plan.title}: the launcher died before it could report", hint="`cloison repair` takes back what it did"
     )

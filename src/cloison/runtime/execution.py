@@ -38,7 +38,7 @@ class Execution:
                 if report.type == launcher.FD:
                     terminal = report.fd
                 elif report.type == launcher.FAILED:
-                    raise failure(plan, report.index, report.errno, report.value)
+                    raise failure(plan, report.index, report.errno, report.value, report.said)
                 elif report.type == launcher.INVALID:
                     raise launcher.refused(report, plan.title)
                 elif watch is not None and report.type in (launcher.STEP, launcher.WARNING):

@@ -55,22 +55,22 @@ class ProgramNotFound(NotFound):
     code = "program-not-found"
 
 
-def failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
-    """The exception for step `index` of `plan`, refused with errno `error`."""
+def failure(plan: Plan, index: int, error: int, value: int, said: str = "") -> CloisonError:
+    """The exception for step `index` of `plan`, refused with errno `error`; `said` are the words of its program."""
     if not 0 <= index < len(plan.actions):
         return Kernel(f"cannot {plan.title}: {_said(error)}")
     step = plan.actions[index].step
-    problem = _failure(plan, index, error, value)
+    problem = _failure(plan, index, error, value, said)
     if isinstance(step, Write):
         problem.facts["path"] = step.path
     problem.facts |= {"step": index, "kind": step.kind, "errno": errno.errorcode.get(error, str(error))}
     return problem
 
 
-def _failure(plan: Plan, index: int, error: int, value: int) -> CloisonError:
+def _failure(plan: Plan, index: int, error: int, value: int, said: str) -> CloisonError:
     action = plan.actions[index]
     if isinstance(action.step, Run):
-        return _run_failure(plan, action, error, value)
+        return _run_failure(plan, action, error, value, said)
     if isinstance(action.step, Netlink | NetlinkIn | NetlinkOn):
         return _netlink_failure(plan, action, error, value)
     if error == errno.ECHILD:
@@ -140,12 +140,15 @@ def _rlimit_failure(plan: Plan, step: Setrlimit | Prlimit) -> CloisonError:
     )
 
 
-def _run_failure(plan: Plan, action: Action, error: int, value: int) -> CloisonError:
-    """A program of the host that did not do its work: what it says itself, nobody keeps."""
+def _run_failure(plan: Plan, action: Action, error: int, value: int, said: str) -> CloisonError:
+    """A program of the host that did not do its work, in its own words if it has said any."""
     assert isinstance(action.step, Run)
-    how = f"ended {_how(value)}" if error == errno.ECHILD else f"cannot be run: {_said(error)}"
+    if error == errno.ECHILD:
+        how = f"ended {_how(value)}" + (f": {said}" if said else " and said nothing")
+        hint = "`cloison explain` shows what it was told; " + _CHECK
+    else:
+        how, hint = f"cannot be run: {_said(error)}", _CHECK
     command = " ".join(action.step.argv)
-    hint = "run it yourself to see what it says; `cloison explain` shows its input" if error == errno.ECHILD else _CHECK
     return Kernel(f"cannot {plan.title}: {action.why or 'run a program'}: `{command}` {how}", hint=hint)
 
 

@@ -34,7 +34,7 @@ def _outcome_of_host_steps(running: launcher.Launch, plan: Plan) -> tuple[tuple[
         elif report.type == launcher.INVALID:
             raise launcher.refused(report, plan.title)
     if failed is not None:
-        raise failure(plan, failed.index, failed.errno, failed.value)
+        raise failure(plan, failed.index, failed.errno, failed.value, failed.said)
     if running.reap() != 0:
         raise Bug(f"the launcher died in {plan.title!r} without a report")
     return tuple(warnings)

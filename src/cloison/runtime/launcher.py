@@ -10,6 +10,8 @@ slots. A report record has 24 bytes, native byte order:
     8   4   errno
     12  4   value
     16  8   CLOCK_MONOTONIC, in nanoseconds
+
+With the failure of a program of the host comes a file: the beginning of what that wrote to its standard error.
 """
 
 import contextlib
@@ -27,12 +29,14 @@ from cloison.plan.codec import encode
 from cloison.plan.plan import Plan
 
 STEP, FAILED, WARNING, STARTED, EXITED, INVALID, FD, UNDO_FAILED, UNDONE = range(1, 10)
+_WORDS_BYTES = 1024
 _RECORD = struct.Struct("=BBHIiiQ")
 _PASSED_ON = ("PATH", "HOME", "LANG", "PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "CLOISON_ROOT")
 
 
 class Report(msgspec.Struct, frozen=True):
-    """One record; `fd` is a descriptor that came with it (owned by the receiver), or -1."""
+    """One record; `fd` is a descriptor that came with it (owned by the receiver), or -1. `said` are the words of a
+    program that failed."""
 
     type: int
     index: int
@@ -40,6 +44,7 @@ class Report(msgspec.Struct, frozen=True):
     value: int
     monotonic_ns: int
     fd: int = -1
+    said: str = ""
 
 
 Listener = Callable[[Report], None]
@@ -82,6 +87,8 @@ class Launch:
         if not data:
             return None
         kind, _where, _zero, index, errno, value, stamp = _RECORD.unpack(data)
+        if kind == FAILED and fd >= 0:
+            return Report(kind, index, errno, value, stamp, said=_words(fd))
         return Report(kind, index, errno, value, stamp, fd)
 
     def fileno(self) -> int:
@@ -96,6 +103,16 @@ class Launch:
         with contextlib.suppress(ChildProcessError):
             return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return 0
+
+
+def _words(fd: int) -> str:
+    """What is in a file of words, on one line; its end is zeros. Takes the descriptor."""
+    try:
+        raw = os.pread(fd, _WORDS_BYTES, 0).rstrip(b"\0")
+    finally:
+        os.close(fd)
+    text = " ".join(raw.decode("utf-8", "replace").split())
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def launch(

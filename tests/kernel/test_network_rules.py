@@ -342,6 +342,7 @@ def test_everything_is_taken_back_in_part_twice_and_without_the_interface(lab: L
         rules=(Rule("deny", "in", "tcp"),),
         is_mac_filtered=True,
         is_ip_filtered=True,
+        is_on_loopback=True,
         egress_bps=10**6,
     )
     lab.host.run("ip", "link", "add", "qb", "type", "ifb")  # where what it sends too fast waits
@@ -358,6 +359,7 @@ def test_rules_of_interfaces_that_are_nobodys_are_found_and_taken_away(lab: Lab)
     everything = nic_b(
         ports=(Port("tcp", 8080, 8080, 80), Port("udp", 5, 9, 5, "192.0.2.2"), Port("tcp", 1, 1, 1, "fd77::2")),
         rules=(Rule("deny", "in", "tcp", text="deny in tcp"),),
+        is_on_loopback=True,
         egress_bps=10**6,
     )
     lab.host.run("ip", "link", "add", "qb", "type", "ifb")

@@ -244,6 +244,7 @@ class _Made:
             vlan=nic.vlan or 0,
             is_isolated=bool(network and network.is_isolated and self._kind == BRIDGED),
             is_hairpin=bool(ports) and self._kind == BRIDGED and host.filters_bridges(),
+            is_on_loopback=bool(rules and rules.is_on_loopback),
             ingress_bps=nic.ingress_bps or 0,
             egress_bps=(nic.egress_bps or 0) if has_end else 0,
             proxies=self._proxies(),
@@ -296,13 +297,15 @@ class _Made:
 
     def _rules(self, end: str, ports: dict[str, Target]) -> packets.Nic:
         nic = self._nic
+        wanted = tuple(_port(host_ports(text), target) for text, target in sorted(ports.items()))
         return packets.Nic(
             table=table_of(self._engine.layout.root),
             host_name=end,
             mac=self._claim.mac,
             addresses=self._claim.addresses,
             prefix6=self._network.ipv6 if self._network else "",
-            ports=tuple(_port(host_ports(text), target) for text, target in sorted(ports.items())),
+            ports=wanted,
+            is_on_loopback=self._kind in (ROUTED, P2P) and any(map(_is_on_loopback, wanted)),
             rules=(*Networks(self._engine).resolved(nic.rules), *self._of_parent()),
             is_ruled=self._is_ruled or bool(nic.rules) or self._is_ruled_by_network(),
             is_mac_filtered=nic.mac_filter,
@@ -310,6 +313,10 @@ class _Made:
             egress_bps=nic.egress_bps or 0,
             member_of=self._network.name if nic.kind == ROUTED and self._network and self._network.is_own else "",
         )
+
+
+def _is_on_loopback(port: packets.Port) -> bool:
+    return not port.address or port.address.startswith("127.")
 
 
 def _port(ports: HostPorts, target: Target) -> packets.Port:

@@ -99,5 +99,12 @@ def _said(record: Record, nic: str) -> tuple[object, object, dict[str, object]]:
 def _without_rules(interface: Interface) -> Interface:
     """What cannot change in an interface that stays."""
     return msgspec.structs.replace(
-        interface, nft="", nft_undo="", ingress_bps=0, egress_bps=0, is_isolated=False, is_hairpin=False
+        interface,
+        nft="",
+        nft_undo="",
+        ingress_bps=0,
+        egress_bps=0,
+        is_isolated=False,
+        is_hairpin=False,
+        is_on_loopback=False,
     )

@@ -72,6 +72,8 @@ def stale(listed: str, table: str, is_end: Callable[[str], bool], is_network: Ca
             interfaces = [key for key, _value in pairs]
             into.delete_elements(INET, "bridges", interfaces)
             _no_members(into, listed, names, interfaces)
+    ends = [name.removeprefix("dnat_") for name in sorted(gone) if name.startswith("dnat_")]
+    into.delete_elements(INET, "on_loopback", ends)
     for (family, name), kind in names.items():
         if kind == "chain":
             into.chain(family, name)

@@ -1,6 +1,7 @@
 """The packet rules of one interface of an instance: what is done before its start, and what takes it back. Pure.
 
-Forwarded ports are in `inet cloison`, in a chain of the interface's own that the maps of ports go to:
+Forwarded ports are in `inet cloison`, in a chain of the interface's own that the maps of ports go to; one that is on
+no bridge of cloison's own and has them on 127.0.0.1 is in the set `on_loopback`, too:
 
     map ports    tcp . 8080 -> dnat_v1a2b3c4dn0        map ports4    192.0.2.2 . tcp . 8080 -> dnat_v1a2b3c4dn0
 
@@ -60,7 +61,8 @@ class Port(msgspec.Struct, frozen=True):
 
 
 class Nic(msgspec.Struct, frozen=True, kw_only=True):
-    """What the packet rules of one interface depend on. `host_name` is the host's end, `addresses` those inside.
+    """What the packet rules of one interface depend on. `host_name` is the host's end, `addresses` those inside;
+    `is_on_loopback`: what comes in by the host's end is to have nothing to do with 127.0.0.1 but for its ports.
 
     `is_ruled`: it is to have rules, though they may be about nobody for the moment. `prefix6` is the /64 in which it
     may give itself an address, empty where there is none. `egress_bps` is in bits per second, 0 for no limit.
@@ -74,6 +76,7 @@ class Nic(msgspec.Struct, frozen=True, kw_only=True):
     ports: tuple[Port, ...] = ()
     rules: tuple[Rule, ...] = ()
     is_ruled: bool = False
+    is_on_loopback: bool = False
     is_mac_filtered: bool = False
     is_ip_filtered: bool = False
     egress_bps: int = 0
@@ -135,6 +138,8 @@ def remove(nic: Nic) -> str:
         for map_, elements in _elements(nic).items():
             into.delete_elements(INET, map_, elements)
         into.delete_chain(INET, f"dnat_{nic.host_name}")
+        if nic.is_on_loopback:
+            into.delete_elements(INET, "on_loopback", [nic.host_name])
     if nic.egress_bps:
         into.delete_chain(NETDEV, f"rate_{nic.host_name}")
     if nic.watches_out or nic.is_ruled:
@@ -195,6 +200,8 @@ def _forward_ports(into: Document, nic: Nic) -> None:
             into.rule(INET, chain, *own, outside, COUNTER, {"dnat": to}, comment=_said(port))
     for map_, elements in _elements(nic).items():
         into.elements(INET, map_, elements)
+    if nic.is_on_loopback:
+        into.elements(INET, "on_loopback", [nic.host_name])
 
 
 def _targets(nic: Nic) -> list[tuple[str, str]]:

@@ -4,7 +4,7 @@ One table, `inet cloison`; below a CLOISON_ROOT `inet cloison_<8 digits>`. What 
 for every network and interface; it looks up in maps where to go on. So a network or an interface comes and goes as one
 transaction that adds or deletes its own chains and elements, and nobody has to know the others:
 
-    chain raw          loopback addresses do not come from a bridge
+    chain raw          loopback addresses do not come from a bridge, nor from what is on 127.0.0.1 without one
     chain prerouting   to an address of this host: chain ports
     chain local_out    the same for what this host itself sends
     chain ports        maps ports, ports4, ports6: protocol and port, the latter two with an address -> dnat_<interface>
@@ -17,6 +17,7 @@ transaction that adds or deletes its own chains and elements, and nobody has to 
     set members_<network>  its bridge, and the host's ends of its routed nics, which go there by chains of their own
     set bridges        the bridges of all networks, and the host's ends of what is routed on one: between these nothing
                        goes under the host's address, or no rule would know whose it is
+    set on_loopback    the host's ends of what has ports on 127.0.0.1 without a bridge
     set opened4, opened6   interfaces on which cloison has switched forwarding on: see `cloison.network.forwarding`
 
 The alternative, one document of everything at every change, needs a lock around all starts and is as long as there are
@@ -53,7 +54,7 @@ def installation(table: str) -> Document:
     document = Document(table)
     for family in (INET, NETDEV):
         document.table(family)
-    for name in ("bridges", "opened4", "opened6"):
+    for name in ("bridges", "on_loopback", "opened4", "opened6"):
         document.set(INET, name, "ifname")
     for name in _INTERFACES:
         document.verdicts(INET, name, "ifname")
@@ -77,9 +78,10 @@ def remove_installation(table: str) -> Document:
 
 def _ports(document: Document) -> None:
     document.base_chain(INET, "raw", "prerouting", _RAW)
-    from_bridges = match(meta("iifname"), "@bridges")
-    document.rule(INET, "raw", from_bridges, match(field("ip", "daddr"), nft.prefix("127.0.0.0/8")), COUNTER, DROP)
-    document.rule(INET, "raw", from_bridges, match(field("ip", "saddr"), nft.prefix("127.0.0.0/8")), COUNTER, DROP)
+    for set_ in ("@bridges", "@on_loopback"):
+        for side in ("daddr", "saddr"):
+            to_or_from = match(field("ip", side), nft.prefix("127.0.0.0/8"))
+            document.rule(INET, "raw", match(meta("iifname"), set_), to_or_from, COUNTER, DROP)
     document.chain(INET, "ports")
     # Of IPv6 nothing leaves the host that comes from its loopback: better refused at once than waited for.
     document.rule(INET, "ports", match(field("ip6", "daddr"), "::1"), {"return": None})

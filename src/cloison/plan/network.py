@@ -140,9 +140,13 @@ def compile_rules(title: str, before: Interface, after: Interface, place: Networ
     if after.egress_bps != before.egress_bps and after.egress_bps:
         kept = _rated(before.queue, place.queue_index(before.number), before.egress_bps) if before.egress_bps else None
         build.host(_queue(after, place, is_there=kept is not None), undo=(kept or _no_queue(after),))
+    if before.is_on_loopback and not after.is_on_loopback:
+        build.host(_loopback(after), undo=(_loopback(before),))
     back_rules = packet_rules(place, before.nft)
     for number, run in enumerate(packet_rules(place, after.nft)):
         build.host(run, undo=() if number else back_rules)
+    if after.is_on_loopback and not before.is_on_loopback:
+        build.host(_loopback(after), undo=(_loopback(before),))
     if before.egress_bps and not after.egress_bps:
         build.host(_no_queue(before))
     return build.plan()
@@ -181,6 +185,14 @@ def _say(build: Builder, interface: Interface, place: NetworkPlace, *, undo: tup
     queue = [_queue(interface, place, is_there=False)] if interface.egress_bps else []
     for number, step in enumerate((*queue, *packet_rules(place, interface.nft))):
         build.host(step, undo=() if number else undo)
+    if interface.is_on_loopback:  # once the rules are there that keep everybody else off it
+        build.host(_loopback(interface))
+
+
+def _loopback(interface: Interface) -> Write:
+    """Whether what the host sends from 127.0.0.1 may leave by its end of a pair, and the answers come in."""
+    setting = f"/proc/sys/net/ipv4/conf/{interface.host_name}/route_localnet"
+    return Write(NO_SLOT, setting, "1" if interface.is_on_loopback else "0")
 
 
 def packet_rules(place: NetworkPlace, documents: str) -> tuple[Run, ...]:

@@ -36,9 +36,10 @@ class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     that is lent (`phys`). `addresses` are CIDR, set from outside before the init runs. `master` is the bridge, or what
     a macvlan, ipvlan or vlan sits on. Rates are bits per second, as the instance sees them; what it sends is led
     through `queue` where it is limited. `proxies` are addresses that the host answers for, each with the index of
-    the interface on which it does. With `is_hairpin` a bridge sends it back what it has sent. `files` are written
-    before the start and removed at the end. `nft` is what `nft --json` is told before the start, `nft_undo` what
-    takes it back: a document in each line, each carried out by its own. `home` is of one that is lent."""
+    the interface on which it does. `is_on_loopback`: what the host sends from 127.0.0.1 may leave by the host's end.
+    With `is_hairpin` a bridge sends it back what it has sent. `files` are written before the start and removed at the
+    end. `nft` is what `nft --json` is told before the start, `nft_undo` what takes it back: a document in each line,
+    each carried out by its own. `home` is of one that is lent."""
 
     number: int
     type: str
@@ -55,6 +56,7 @@ class Interface(msgspec.Struct, frozen=True, omit_defaults=True):
     vlan: int = 0
     is_isolated: bool = False
     is_hairpin: bool = False
+    is_on_loopback: bool = False
     ingress_bps: int = 0
     egress_bps: int = 0
     proxies: tuple[tuple[str, int], ...] = ()

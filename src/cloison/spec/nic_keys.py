@@ -231,6 +231,14 @@ def _target(key: str, text: str) -> Target:
         nic = interface_name(nic) if at else ""
     except Invalid as problem:
         refuse(key, text, str(problem))
+    if host.address in ("::1", "::"):
+        words = (
+            "the kernel lets nothing out that comes from ::1 (IPv6 has no route_localnet); 127.0.0.1 is reached, and an"
+            " address of the host's interfaces"
+            if host.address == "::1"
+            else "no packet is sent to ::; without an address a port is one of every address, of IPv4 and of IPv6"
+        )
+        refuse(key, text, words)
     if last - first != host.last - host.first:
         refuse(
             key, text, f"{last - first + 1} ports inside for {host.last - host.first + 1} of the host; write as many"

@@ -3,11 +3,14 @@
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
 from cloison import Engine
-from cloison.base.errors import CloisonError, Exists
+from cloison.base.errors import CloisonError, Exists, Invalid
+from cloison.network.network import table_of
+from tests.integration.conftest import init_of
 from tests.integration.network import netlab
 from tests.integration.network.conftest import Nicked
 from tests.integration.network.netlab import HERE, World
@@ -123,6 +126,75 @@ def test_a_port_of_a_routed_nic(nicked: Nicked, outside: World) -> None:
     )
     with netlab.serving(web):
         assert netlab.asks(outside, netlab.HOST4, 8080) == netlab.OUTSIDE4
+
+
+@pytest.mark.usefixtures("lan")
+@pytest.mark.parametrize("protocol", ["tcp", "udp"])
+@pytest.mark.parametrize("came", ["at the start", "with the nic", "later"])
+@pytest.mark.parametrize("kind", ["routed", "p2p"])
+def test_a_port_without_a_bridge_is_on_127_0_0_1(
+    kind: str, came: str, protocol: str, nicked: Nicked, outside: World
+) -> None:
+    address = {"routed": "10.66.0.2/32", "p2p": "10.66.0.2/30"}[kind]
+    keys = [f"type={kind}", f"addresses={address}", *(["gateway=10.66.0.1"] if kind == "p2p" else [])]
+    nic, port = [f"nics.eth0.{each}" for each in keys], f"ports.8080/{protocol}=80"
+    if came == "with the nic":
+        web = nicked("web", "nics.eth0.type=empty")
+        web.set(*nic, port)
+    else:
+        web = nicked("web", *nic, *([port] if came == "at the start" else []))
+    (end,) = [each for each in netlab.link_names(HERE) if each.startswith(f"v{web.id[:8]}n")]
+    if kind == "p2p":
+        subprocess.run(["ip", "address", "add", "10.66.0.1/30", "dev", end], check=True)
+    with netlab.serving(web, 80, protocol):
+        if came == "later":
+            assert netlab.cannot_reach(HERE, "127.0.0.1", 8080, protocol)
+            web.ports.add(f"8080:80/{protocol}")
+        assert "E" not in netlab.asks(HERE, "127.0.0.1", 8080, protocol)
+        assert "E" not in netlab.asks(HERE, netlab.HOST4, 8080, protocol)
+    # The host's loopback is nobody else's: what the guest sends there is dropped, by the rules alone.
+    with netlab.serving(HERE, 81, protocol, "127.0.0.1"):
+        assert "E" not in netlab.asks(HERE, "127.0.0.1", 81, protocol)
+        within = ("nsenter", "--net", "--target", str(init_of(web)), "sh", "-ec")
+        script = (
+            "ip link set lo down; ip address flush dev lo; echo 1 >/proc/sys/net/ipv4/conf/eth0/route_localnet;"
+            " ip route flush table local 127.0.0.0/8; ip route add 127.0.0.1 via {} dev eth0 onlink"
+        ).format("10.66.0.1" if kind == "p2p" else "169.254.1.1")
+        subprocess.run([*within, script], check=True)
+        before = _dropped()
+        assert netlab.cannot_reach(web, "127.0.0.1", 81, protocol)
+        assert _dropped() > before
+    if came == "later":
+        web.ports.remove(f"8080/{protocol}")
+        assert Path(f"/proc/sys/net/ipv4/conf/{end}/route_localnet").read_text() == "0\n"
+        assert end not in netlab.rule_texts()
+
+
+def _dropped() -> int:
+    """How many packets the chain of loopback addresses has dropped."""
+    tables = [line.split()[2] for line in netlab.rule_texts().splitlines() if line.startswith("table inet cloison")]
+    said = netlab.told("nft", "--json", "list", "chain", "inet", tables[0], "raw")["nftables"]
+    parts = [part for each in said if "rule" in each for part in each["rule"]["expr"]]
+    return sum(part["counter"]["packets"] for part in parts if "counter" in part)
+
+
+@pytest.mark.parametrize(("host", "words"), [("[::1]", "no route_localnet"), ("[::]", "without an address")])
+def test_a_port_on_the_loopback_of_ipv6_is_refused_in_words(host: str, words: str, nicked: Nicked) -> None:
+    web = nicked()
+    with pytest.raises(Invalid, match=words):
+        web.ports.add(f"{host}:8080:80")
+    assert web.ports.list() == ()
+
+
+def test_what_nft_says_is_what_is_said(nicked: Nicked, root: Path) -> None:
+    """A chain of that name is there, in which there is no forwarding."""
+    web = nicked("web")
+    chain = f"inet {table_of(str(root))} dnat_v{web.id[:8]}n0"
+    subprocess.run(["nft", f"add chain {chain} {{ type filter hook input priority 0; }}"], check=True)
+    with pytest.raises(CloisonError, match=r"nft --json -f -` ended with exit code 1: .*Error: "):
+        web.ports.add("8080:80")
+    assert web.ports.list() == ()
+    subprocess.run(["nft", f"delete chain {chain}"], check=False)
 
 
 def test_rules_of_a_nic_on_no_network_go_with_the_last_of_them(nicked: Nicked) -> None:

@@ -240,7 +240,7 @@ class _Made:
             routes=nic.routes,
             master="" if nic.kind == PHYS else self._master,
             master_index=0 if nic.kind == PHYS else self._index,
-            mode=nic.mode or ("bridge" if self._kind == MACVLAN else ""),
+            mode=self._mode(),
             vlan=nic.vlan or 0,
             is_isolated=bool(network and network.is_isolated and self._kind == BRIDGED),
             is_hairpin=bool(ports) and self._kind == BRIDGED and host.filters_bridges(),
@@ -252,6 +252,12 @@ class _Made:
             nft=nft,
             nft_undo=packets.remove(rules) if rules and (nft or rules.is_ruled) else "",
         )
+
+    def _mode(self) -> str:
+        """On an isolated network over an interface of the host, siblings are kept apart by the kernel."""
+        if self._kind != MACVLAN or self._nic.mode:
+            return self._nic.mode
+        return "private" if self._network is not None and self._network.is_isolated else "bridge"
 
     def _prepare_ground(self, *, is_ruled: bool) -> None:
         """What a network of cloison's own would have seen to."""

@@ -161,6 +161,8 @@ class Networks:
             self._expect_unused(name, "get another subnet or parent")
             planned = self._planned_anew(before, options)
             after = msgspec.structs.replace(planned, created_ns=before.created_ns)
+        if options.isolated != before.options.isolated and _is_shared(after):
+            self._expect_unused(name, "be isolated, or no longer")  # the kernel is told when one of them is made
         self.expect_known(options.rules, "rules")
         was_up = upkeep.is_up(self.value(before))
         if was_up and (after.bridge, after.subnets) != (before.bridge, before.subnets):
@@ -355,6 +357,12 @@ def _places(options: Options) -> tuple[str, str, str, int | None]:
 def _is_on(record: Record, name: str) -> bool:
     configs = (record.config, record.live) if record.live else (record.config,)
     return any(nic.on == name for config in configs for nic in config.nics.values())
+
+
+def _is_shared(record: NetworkRecord) -> bool:
+    """Whether nics on it are macvlans: it is over an interface of the host that is no bridge."""
+    link = host.interface(record.options.parent) if record.options.parent else None
+    return link is not None and link.kind != "bridge"
 
 
 def _bridge_over(facts: host.Host, options: Options) -> str:

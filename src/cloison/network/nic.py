@@ -47,6 +47,7 @@ _NEIGHBOURS = ["nd-router-solicit", "nd-router-advert", "nd-neighbor-solicit", "
 _LISTENERS = ["mld-listener-query", "mld-listener-report", "mld-listener-done", "mld2-listener-report"]
 _ARP, _IP, _IP6 = "arp", "ip", "ip6"
 _DHCP_SERVER, _DHCP6_SERVER = 67, 547
+_DHCP = ((_DHCP_SERVER, 68), (_DHCP6_SERVER, 546))  # the ports of a server and of its clients
 _BEHIND = 10  # a priority: after the chain of filters and rules, which has 0
 
 
@@ -314,10 +315,9 @@ def _judge(into: Document, nic: Nic, chain: str, direction: str) -> None:
         into.rule(NETDEV, chain, match(_flow(keyword), f"@{set_}"), ACCEPT)
     for protocol, answers in (("icmp", _ICMP_ANSWERS), ("icmpv6", [*_ICMPV6_ANSWERS, *_NEIGHBOURS, *_LISTENERS])):
         into.rule(NETDEV, chain, match(field(protocol, "type"), {"set": answers}), ACCEPT)
-    if direction == "out":
-        into.rule(NETDEV, chain, match(field("udp", "dport"), {"set": [_DHCP_SERVER, _DHCP6_SERVER]}), ACCEPT)
-    else:
-        into.rule(NETDEV, chain, match(field("udp", "sport"), {"set": [_DHCP_SERVER, _DHCP6_SERVER]}), ACCEPT)
+    here, there = ("sport", "dport") if direction == "out" else ("dport", "sport")
+    for server, client in _DHCP:  # both ends: anybody may send from one of these ports to another service
+        into.rule(NETDEV, chain, match(field("udp", here), client), match(field("udp", there), server), ACCEPT)
     passing = f"pass_{nic.host_name}"
     for rule in nic.rules:
         if rule.direction == direction:

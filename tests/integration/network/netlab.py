@@ -404,9 +404,16 @@ def arp(
     return (header + body + _mac(to if reply else "00:00:00:00:00:00") + socket.inet_aton(target_ip)).hex()
 
 
-def udp4(source_mac: str, to_mac: str, source: str, to: str, payload: bytes = b"spoof") -> str:
-    """A UDP datagram over IPv4, port 7777 to 7777, without a UDP checksum, as hex."""
-    udp = struct.pack("!HHHH", 7777, 7777, 8 + len(payload), 0) + payload
+def udp4(
+    source_mac: str,
+    to_mac: str,
+    source: str,
+    to: str,
+    payload: bytes = b"spoof",
+    ports: tuple[int, int] = (7777, 7777),
+) -> str:
+    """A UDP datagram over IPv4, from one port to the other, without a UDP checksum, as hex."""
+    udp = struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, 17, 0)
     head += socket.inet_aton(source) + socket.inet_aton(to)
     return (_mac(to_mac) + _mac(source_mac) + b"\x08\x00" + _with_checksum(head, 10) + udp).hex()

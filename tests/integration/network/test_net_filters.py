@@ -36,6 +36,27 @@ def test_rules_of_a_nic_inward(nicked: Nicked, outside: World) -> None:
             assert "E" not in netlab.asks(web, far)  # and answers come in
 
 
+def test_the_ports_of_dhcp_are_no_way_around_rules(nicked: Nicked) -> None:
+    """What comes from a server's port, or goes to one, is DHCP only where the other end is a client's."""
+    strict, other = nicked("strict", "nics.eth0.rules=deny in; deny out"), nicked("other")
+    ends = {each: (str(netlab.link(each, "eth0")["address"]), netlab.address(each)) for each in (strict, other)}
+
+    def comes(sender: Instance, to: Instance, ports: tuple[int, int], mark: bytes) -> bool:
+        (from_mac, source), (to_mac, target) = ends[sender], ends[to]
+        frame = netlab.udp4(from_mac, to_mac, source, target, mark, ports=ports)
+        last = netlab.arp(from_mac, source, target, to=to_mac, reply=True)  # always passes
+        with netlab.frames(to, "eth0", last=b"\x08\x06\x00\x01\x08\x00\x06\x04\x00\x02") as seen:
+            for each in (frame, last):
+                assert netlab.said(sender, "frame", "eth0", each) == "ok"
+        return any(mark in each for each in seen)
+
+    assert comes(other, strict, (67, 68), b"as-offer")
+    assert comes(strict, other, (68, 67), b"as-request")
+    for server in (67, 547):
+        assert not comes(other, strict, (server, 53), b"as-server")
+        assert not comes(strict, other, (1053, server), b"to-server")
+
+
 def test_rules_of_a_nic_outward(nicked: Nicked, outside: World) -> None:
     web = nicked("web", f"nics.eth0.rules=deny out tcp 80 to {netlab.FAR4}/32; deny out udp")
     db = nicked("db")

@@ -140,6 +140,25 @@ def test_a_network_over_an_interface_shares_that(nicked: Nicked, engine: Engine,
         assert netlab.asks(outside, "203.0.113.90") == netlab.OUTSIDE4
 
 
+def test_isolated_over_an_interface(nicked: Nicked, engine: Engine, outside: World) -> None:
+    engine.networks.create("wan", [f"parent={netlab.UPLINK}", "isolated=true"])
+    web = nicked("web", "nics.eth0.network=wan", "nics.eth0.addresses=203.0.113.93/24")
+    db = nicked("db", "nics.eth0.network=wan", "nics.eth0.addresses=203.0.113.94/24")
+    with netlab.serving(web):
+        assert netlab.asks(outside, "203.0.113.93") == netlab.OUTSIDE4
+        assert netlab.cannot_reach(db, "203.0.113.93")
+    with pytest.raises(Busy, match="db, web"):
+        engine.networks.set("wan", "isolated=false")
+    web.delete(force=True)
+    db.delete(force=True)
+    engine.networks.set("wan", "isolated=false")
+    config = ("nics.eth0.network=wan",)
+    web, db = nicked("web", *config, "nics.eth0.addresses=203.0.113.95/24"), nicked("db", *config)
+    db.set("nics.eth0.addresses=203.0.113.96/24")
+    with netlab.serving(web):
+        assert netlab.asks(db, "203.0.113.95") == "203.0.113.96"
+
+
 # --- names and leases ------------------------------------------------------------------------------------------------
 
 

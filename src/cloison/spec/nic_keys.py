@@ -316,10 +316,10 @@ PORT_KEYS: tuple[Key, ...] = (
 
 # Which keys mean something for a type: what would be ignored is refused.
 _ALWAYS = frozenset({"type", "mtu", "addresses", "gateway", "routes", "dns"})
-_PAIR = _ALWAYS | {"mac", "ingress_bps", "egress_bps", "rules"}
+_PAIR = _ALWAYS | {"mac", "ingress_bps", "egress_bps", "rules", "mac_filter", "ip_filter"}
 _FITTING: dict[str, frozenset[str]] = {
     **dict.fromkeys(WHOLE, frozenset({"type"})),
-    BRIDGED: _PAIR | {"network", "parent", "vlan", "mac_filter", "ip_filter"},
+    BRIDGED: _PAIR | {"network", "parent", "vlan"},
     ROUTED: (_PAIR - {"gateway"}) | {"network", "parent"},
     MACVLAN: _ALWAYS | {"parent", "mode", "mac"},
     IPVLAN: _ALWAYS | {"parent", "mode"},
@@ -392,7 +392,7 @@ def _check_addresses(name: str, nic: Nic) -> None:
         _refuse(name, "mtu", nic.mtu, f"IPv6 takes {MIN_MTU6} bytes at least")
     if nic.ip_filter and nic.addresses == (DHCP,) and not nic.on:
         _refuse(name, "ip_filter", nic.ip_filter, "which addresses those are is known on a network only; name some")
-    if nic.ip_filter and nic.addresses == (NONE,):
+    if nic.ip_filter and (nic.addresses == (NONE,) or (nic.kind == P2P and not nic.fixed)):
         _refuse(name, "ip_filter", nic.ip_filter, "without addresses it could send nothing at all; name some")
 
 

@@ -311,6 +311,36 @@ def test_spoofing(key: str, stopped: set[str], nicked: Nicked) -> None:
             assert netlab.asks(trio.victim, own, 81) == theirs
 
 
+@pytest.mark.usefixtures("routing")
+@pytest.mark.parametrize("is_filtered", [False, True])
+def test_spoofing_where_there_is_no_bridge(is_filtered: bool, nicked: Nicked, outside: World) -> None:  # noqa: FBT001
+    """Without a filter the host sends on what a routed one sends under any address."""
+    config = ("nics.eth0.type=routed", f"nics.eth0.parent={netlab.UPLINK}")
+    rogue = nicked(
+        "rogue",
+        *config,
+        "nics.eth0.addresses=203.0.113.56/32,2001:db8::56/128",
+        f"nics.eth0.security.ip_filter={str(is_filtered).lower()}",
+    )
+    mac = str(netlab.link(rogue, "eth0")["address"])
+    theirs = f"fe{mac[2:]}"  # the host's end
+    own = [
+        netlab.udp4(mac, theirs, "203.0.113.56", netlab.OUTSIDE4, b"own-four"),
+        netlab.udp6(mac, theirs, "2001:db8::56", netlab.OUTSIDE6, b"own-six"),
+    ]
+    false = [
+        netlab.udp4(mac, theirs, "203.0.113.57", netlab.OUTSIDE4, b"not-four"),
+        netlab.udp6(mac, theirs, "2001:db8::57", netlab.OUTSIDE6, b"not-six"),
+        netlab.udp4("02:00:00:00:00:09", theirs, "203.0.113.56", netlab.OUTSIDE4, b"not-mac"),
+    ]
+    last = netlab.udp4(mac, theirs, "203.0.113.56", netlab.OUTSIDE4, b"the-last")
+    with netlab.frames(outside, netlab.UPLINK, last=b"the-last") as seen:
+        for frame in (*own, *false, last):
+            assert netlab.said(rogue, "frame", "eth0", frame) == "ok"
+    found = {mark for mark in (b"own-four", b"own-six", b"not-four", b"not-six", b"not-mac") if mark in b"".join(seen)}
+    assert found == {b"own-four", b"own-six"} | (set() if is_filtered else {b"not-four", b"not-six", b"not-mac"})
+
+
 # --- rates -----------------------------------------------------------------------------------------------------------
 
 

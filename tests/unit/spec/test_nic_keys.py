@@ -96,7 +96,7 @@ def test_an_impossible_value_is_refused_with_what_is_possible(assignment: str, s
         (("nics.a.type=host", "nics.b.type=bridged"), "nics.a.type=host: says what the whole network is"),
         (("nics.a.type=empty", "nics.a.mtu=1400"), "nics.a.mtu=1400: means nothing for the type empty"),
         (("nics.a.type=ipvlan", "nics.a.parent=eth0", "nics.a.mac=02:00:00:00:00:01"), "nothing for the type ipvlan"),
-        (("nics.a.type=routed", "nics.a.security.mac_filter=true"), "security.mac_filter=true: means nothing"),
+        (("nics.a.type=macvlan", "nics.a.security.mac_filter=true"), "security.mac_filter=true: means nothing"),
         (("nics.a.type=macvlan",), "takes nics.a.parent too"),
         (("nics.a.type=vlan", "nics.a.parent=eth0"), "takes nics.a.vlan too"),
         (("nics.a.type=ipvlan", "nics.a.parent=eth0", "nics.a.mode=vepa"), "the modes of ipvlan are l2, l3, l3s"),

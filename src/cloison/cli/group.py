@@ -33,7 +33,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Inside", ("exec", "shell", "console", "file")),
     ("Look", ("ls", "info", "stats", "top", "logs", "explain", "events")),
     ("Accounts", ("ledger",)),
-    ("Snapshots", ("snapshot",)),
+    ("Snapshots", ("snapshot", "export", "import")),
     ("Networks", ("network", "nic", "port")),
     ("Storage", ("storage",)),
     ("Images", ("image", "login", "logout")),
@@ -45,6 +45,7 @@ HIDDEN = {
     "_oom": "oom",
     "_reboot": "reboot",
 }  # what cloison says to itself, and the module in which it listens
+MODULES = {**HIDDEN, "import": "import_"}  # where a command is, that is not in the module of its name
 _ALL = tuple(name for _, names in SECTIONS for name in names)
 
 
@@ -58,7 +59,7 @@ class LazyGroup(click.Group):
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in _ALL and name not in HIDDEN:
             return None
-        command: click.Command = import_module(f"cloison.cli.verbs.{HIDDEN.get(name, name)}").command
+        command: click.Command = import_module(f"cloison.cli.verbs.{MODULES.get(name, name)}").command
         return command
 
     def resolve_command(

@@ -8,7 +8,7 @@ import functools
 import os
 import sys
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -193,6 +193,38 @@ class Engine:
             progress=progress,
         )
         return Instance(self, made)
+
+    def export(
+        self,
+        name: str,
+        *,
+        since: str = "",
+        has_snapshots: bool = True,
+        has_image: bool = True,
+        compression: str = "zstd",
+    ) -> AbstractContextManager[Iterator[bytes]]:
+        """An instance as one stream, for `import_instance` here or elsewhere: see `cloison.engine.transfer`. `since` is
+        a snapshot that the other side has already. Raises NotFound, Invalid, Unsupported, WrongState."""
+        from cloison.engine import transfer
+
+        wanted = transfer.Wanted(since, has_snapshots, has_image, compression)
+        return transfer.exported(self, self.get(name), wanted)
+
+    def import_instance(
+        self,
+        chunks: Iterable[bytes],
+        name: str = "",
+        *,
+        config: Iterable[str] = (),
+        storage: str = "",
+        force: bool = False,
+    ) -> Instance:
+        """Make an instance of what `export` gave, under its own name or another; or bring one that came earlier up to
+        date, with what has changed since. Raises what `create` raises, and Invalid for a stream that is cut off,
+        damaged or no such; then nothing is left of it."""
+        from cloison.engine import arriving
+
+        return Instance(self, arriving.imported(self, chunks, name, config=tuple(config), storage=storage, force=force))
 
     def launch(
         self,

@@ -203,7 +203,7 @@ class Reader:
             raise damaged("a record of it is too long")
         try:
             record = _unpack(self._take(length))
-        except msgspec.MsgspecError as problem:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
             raise damaged(f"a record of it cannot be read: {problem}") from problem
         if not record or not isinstance(record[0], str):
             raise damaged("a record of it is empty")

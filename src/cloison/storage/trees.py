@@ -155,6 +155,7 @@ def _lift(source: int, name: str, top: int, number: int) -> tuple[int, str | Non
 def _emptied(directory: int) -> list[str]:
     """Remove what is not a directory from `directory`; the names of the directories."""
     names = []
+    os.lseek(directory, 0, os.SEEK_SET)  # btrfs shows those names alone that were there at the last time of this
     with os.scandir(directory) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):

@@ -623,7 +623,8 @@ class Instance:
             return ()
         from cloison.engine import interfaces
 
-        return interfaces.interfaces(self._engine, self._record, is_dry=is_dry)
+        held = self._record.in_force if is_dry and self.observe().pid else None  # what is lent is not on the host
+        return interfaces.interfaces(self._engine, self._record, is_dry=is_dry, before=held)
 
     def _start_request(self, *, is_dry: bool = False) -> StartRequest:
         tree = tree_of(self._record)

@@ -145,7 +145,8 @@ def _expect_unheard(text: str, target: Target) -> None:
         port, who = found
         raise Exists(
             f"ports.{text}={target.first}: port {port} of this host is in use by {who}",
-            hint="choose another port, or end that program",
+            hint="choose another port, or end that program"
+            + ("" if wanted.address else f"; or say which of the host's addresses is meant: ADDRESS:{text}"),
             key=f"ports.{text}",
         )
 

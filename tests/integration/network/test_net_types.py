@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from cloison import Engine
+from cloison.engine import explaining
 from tests.integration.conftest import eventually
 from tests.integration.network import netlab
 from tests.integration.network.conftest import Nicked
@@ -181,6 +182,7 @@ def test_phys_is_given_back_with_its_name_however_it_ends(how: str, nicked: Nick
         assert "card0" not in netlab.link_names(HERE)
         with netlab.serving(web):
             assert netlab.asks(HERE, "10.88.0.2") == "10.88.0.1"
+        assert "link set dev card0 netns" in explaining.text(web.explain())  # though it is inside now
         if how == "stop":
             web.stop()
         elif how == "kill":

@@ -51,13 +51,13 @@ DOCUMENTS = {
     "nft-network-internal": table.network(lan(is_internal=True)).text(),
     "nft-network-isolated": table.network(lan(is_isolated=True)).text(),
     "nft-network-rules": table.network(lan(rules=RULES)).text(),
+    "nft-nic-routed": packets.document(nic(member_of="lan")),
+    "nft-nic-routed-gone": packets.remove(nic(member_of="lan")),
     "nft-network-gone": table.remove_network(lan(rules=RULES)).text(),
     "nft-nic-ports": packets.document(nic(ports=PORTS)),
     "nft-nic-filters": packets.document(nic(is_mac_filtered=True, is_ip_filtered=True)),
     "nft-nic-rules": packets.document(nic(rules=RULES)),
     "nft-nic-rate": packets.document(nic(egress_bps=1_000_000)),
-    "nft-nic-routed": packets.document(nic(member_of="lan")),
-    "nft-nic-routed-gone": packets.remove(nic(member_of="lan")),
     "nft-nic-gone": packets.remove(nic(rules=RULES, ports=PORTS, egress_bps=1_000_000)),
 }
 

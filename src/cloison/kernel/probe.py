@@ -53,6 +53,7 @@ class Answers(msgspec.Struct, frozen=True):
     vlan: int | None = None
     vxlan: int | None = None
     dummy: int | None = None
+    ifb: int | None = None
     bridge_vlan: int | None = None
     nftables: int | None = None
 

@@ -41,7 +41,7 @@ AF_BRIDGE, IFLA_AF_SPEC, IFLA_BRIDGE_FLAGS, IFLA_BRIDGE_VLAN_INFO, BRIDGE_FLAGS_
 NETLINK_NETFILTER, NFT_GETGEN = 12, 10 << 8 | 16
 
 LIBC = ctypes.CDLL(None, use_errno=True)
-LINKS = ("veth", "bridge", "macvlan", "ipvlan", "vlan", "vxlan", "dummy")
+LINKS = ("veth", "bridge", "macvlan", "ipvlan", "vlan", "vxlan", "dummy", "ifb")
 
 
 def call(number: int, *arguments: int | bytes | None) -> int:

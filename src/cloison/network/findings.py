@@ -10,9 +10,12 @@ from typing import Final
 
 import msgspec
 
+from cloison.kernel import process
 from cloison.network import firewalls, host, upkeep
 from cloison.network.firewalls import Foreign
 from cloison.network.network import Network
+from cloison.network.nft import Document, forward_to
+from cloison.network.table import NETDEV
 from cloison.spec.finding import Finding
 
 TOPIC: Final = "Networks"
@@ -23,13 +26,15 @@ _PARAMETERS: Final = "/proc/sys/net/ipv4/conf/default/forwarding"
 class Survey(msgspec.Struct, frozen=True, kw_only=True):
     """What is asked of the host. `uplinks` carry default routes. `dns` is who answers DNS on all addresses,
     empty for nobody. `silent` are networks that are up and whose dnsmasq has died; `foreign` are chains in the way
-    of a network, with its name."""
+    of a network, with its name. `fwd` is what nft says against leading packets through another interface, empty for
+    nothing; None where nobody could ask."""
 
     uplinks: tuple[str, ...]
     can_forward: bool
     dns: str = ""
     silent: tuple[str, ...] = ()
     foreign: tuple[tuple[str, Foreign], ...] = ()
+    fwd: str | None = None
 
 
 def look(networks: Iterable[Network]) -> Survey:
@@ -44,6 +49,7 @@ def look(networks: Iterable[Network]) -> Survey:
         foreign=tuple(
             (of.name, each) for of in known for each in firewalls.look(of) if of in up or not _is_dockers(each)
         ),
+        fwd=_tried_fwd(),
     )
 
 
@@ -53,6 +59,8 @@ def findings(survey: Survey) -> Iterator[Finding]:
     yield _forwarding(survey)
     yield _names(survey)
     yield from _firewall(survey)
+    if survey.fwd is not None:
+        yield _fwd(survey.fwd)
     for name in survey.silent:
         detail, hint = "its dnsmasq has died", "the next start of an instance on it brings it back"
         yield Finding(TOPIC, f"network {name}", "limited", "for names and leases on it", detail, hint)
@@ -91,6 +99,29 @@ def _firewall(survey: Survey) -> Iterator[Finding]:
         what = "is forwarded for it" if each.hook == "forward" else "its instances ask this host: names and leases"
         detail = f"{each.where} drops what {what}"
         yield Finding(TOPIC, f"network {network}", "limited", needed, detail, "; ".join(each.remedy))
+
+
+def _fwd(said: str) -> Finding:
+    name, needed = "nft fwd", "for limits.egress"
+    if not said:
+        return Finding(TOPIC, name, "ok", needed, "takes packets to where they wait their turn")
+    hint = "modprobe nft_fwd_netdev, or use a kernel with CONFIG_NFT_FWD_NETDEV; some put it in an extra package"
+    return Finding(TOPIC, name, "missing", needed, said, hint)
+
+
+def _tried_fwd() -> str | None:
+    """The kernel looks at the rule, and keeps nothing of it."""
+    program = process.which("nft")
+    if program is None or os.geteuid():
+        return None
+    document = Document("cloison_check")
+    document.table(NETDEV)
+    document.base_chain(NETDEV, "try", "ingress", 0, device="lo")
+    document.rule(NETDEV, "try", forward_to("lo"))
+    done = process.run([program, "--check", "--json", "-f", "-"], stdin=document.text().encode(), timeout_s=30.0)
+    if done.code == 0:
+        return ""
+    return " ".join(done.stderr.decode("utf-8", "replace").split()) or f"nft ends with exit code {done.code}"
 
 
 def _is_dockers(each: Foreign) -> bool:

@@ -6,6 +6,7 @@ re-words those that mislead.
 
 import errno
 import os
+import re
 
 from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
 from cloison.kernel.abi import RLIMITS
@@ -146,6 +147,8 @@ def _run_failure(plan: Plan, action: Action, error: int, value: int, said: str) 
     if error == errno.ECHILD:
         how = f"ended {_how(value)}" + (f": {said}" if said else " and said nothing")
         hint = "`cloison explain` shows what it was told; " + _CHECK
+        if '"fwd":' in action.step.input:
+            hint = "limits.egress takes nft's fwd: modprobe nft_fwd_netdev (CONFIG_NFT_FWD_NETDEV); " + _CHECK
     else:
         how, hint = f"cannot be run: {_said(error)}", _CHECK
     command = " ".join(action.step.argv)
@@ -155,6 +158,14 @@ def _run_failure(plan: Plan, action: Action, error: int, value: int, said: str) 
 def _netlink_failure(plan: Plan, action: Action, error: int, value: int) -> CloisonError:
     """What was wanted is in the step's own words; its bytes say nothing to anybody."""
     assert isinstance(action.step, Netlink | NetlinkIn | NetlinkOn)
+    missing = _missing_kind(action.step.what, error, value)
+    if missing:
+        module = {"vlan": "8021q", "tbf": "sch_tbf"}.get(missing, missing)
+        return Unsupported(
+            f"cannot {plan.title}: {action.why or 'network'}: this kernel has no {missing}, which is needed to"
+            f" {action.step.what}: {_said(error)}",
+            hint=f"modprobe {module}, or use a kernel that has it; {_CHECK}",
+        )
     said = f"cannot {plan.title}: {action.why or 'network'}: {action.step.what}: message {value}: {_said(error)}"
     if error == errno.ENODEV:
         return Kernel(said, hint="an interface that it names is not there; `ip link` lists them")
@@ -162,6 +173,16 @@ def _netlink_failure(plan: Plan, action: Action, error: int, value: int) -> Cloi
         return Kernel(said, hint="what it makes is there already; `cloison repair` removes what a dead start left")
     kind, hint = _known(action.step, error)
     return kind(said, hint=hint)
+
+
+def _missing_kind(what: str, error: int, message: int) -> str:
+    """The kind of interface or queue that the kernel does not know; empty where that is not what is wrong. Of those
+    behind the first message, which makes the interface, EOPNOTSUPP means something else."""
+    if error == errno.EOPNOTSUPP and message:
+        return ""
+    wanted = {errno.EOPNOTSUPP: r"link add .*\btype (\w+)", errno.ENOENT: r"qdisc replace .* root (\w+)"}.get(error)
+    found = re.search(wanted, what) if wanted else None
+    return found[1] if found else ""
 
 
 def _cgroup_version(path: str) -> int:

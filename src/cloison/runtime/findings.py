@@ -185,6 +185,7 @@ _LINKS: Final = (
     ("vlan", "for tagged networks", "CONFIG_VLAN_8021Q"),
     ("vxlan", "for networks across hosts", "CONFIG_VXLAN"),
     ("dummy", "for networks without an uplink", "CONFIG_DUMMY"),
+    ("ifb", "for limits.egress", "CONFIG_IFB (modprobe ifb)"),
     ("nftables", "for packet rules and address translation", "CONFIG_NF_TABLES"),
 )
 

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 
 from cloison import Engine
+from cloison.base.errors import Unsupported
 from cloison.engine import explaining
 from tests.integration.conftest import eventually
 from tests.integration.network import netlab
@@ -199,6 +200,20 @@ def test_phys_is_given_back_with_its_name_however_it_ends(how: str, nicked: Nick
         )
     finally:
         lab.host.do("ip link delete card1")
+
+
+def test_a_type_that_the_kernel_lacks_is_named_with_its_module(nicked: Nicked, lab: netlab.Lab) -> None:
+    tried = "ip link add link {} name try0 type {} 2>/dev/null && ip link delete try0 || echo {}"
+    kinds = [tried.format(netlab.UPLINK, words, words.split()[0]) for words in ("ipvlan", "vlan id 9")]
+    done = subprocess.run(lab.host.argv("sh", "-c", "; ".join(kinds)), capture_output=True, text=True, check=True)
+    missing = done.stdout.split()
+    if not missing:
+        pytest.skip("this kernel has all of them")
+    for kind in missing:
+        words = [f"nics.eth0.type={kind}", f"nics.eth0.parent={netlab.UPLINK}", "nics.eth0.addresses=10.88.0.2/24"]
+        with pytest.raises(Unsupported, match=f"this kernel has no {kind}, ") as refused:
+            nicked("web", *words, *(["nics.eth0.vlan=7"] if kind == "vlan" else []))
+        assert f"modprobe {'8021q' if kind == 'vlan' else kind}, " in refused.value.hint
 
 
 def test_p2p_leaves_the_hosts_end_to_its_user(nicked: Nicked) -> None:

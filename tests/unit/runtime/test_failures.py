@@ -7,7 +7,7 @@ import pytest
 
 from cloison.base.errors import CloisonError, Host, Invalid, Kernel, NoSpace, Unsupported
 from cloison.plan.builder import Builder
-from cloison.plan.steps import NO_SLOT, DeviceFilter, Exec, MountSetattr, OpenPty, Prlimit, Step, Write
+from cloison.plan.steps import NO_SLOT, DeviceFilter, Exec, MountSetattr, Netlink, OpenPty, Prlimit, Run, Step, Write
 from cloison.runtime.failures import CannotExecute, ProgramNotFound, failure
 from tests.unit.plan import worlds
 
@@ -101,3 +101,28 @@ def test_a_limit_that_the_kernel_refuses_is_named_with_a_way_out(
     assert type(problem) is kind
     assert said in str(problem)
     assert problem.hint
+
+
+@pytest.mark.parametrize(
+    ("what", "error", "said", "hint"),
+    [
+        ("link add q1 up type ifb; qdisc replace dev q1 root tbf rate 8bit", errno.EOPNOTSUPP, "no ifb,", "ifb,"),
+        ("link add link eth0 cl1 (inside) type vlan id 7", errno.EOPNOTSUPP, "no vlan,", "8021q,"),
+        ("link add q1 up type ifb; qdisc replace dev q1 root tbf rate 8bit", errno.ENOENT, "no tbf,", "sch_tbf,"),
+    ],
+)
+def test_a_kind_of_interface_or_queue_that_is_missing_is_named(what: str, error: int, said: str, hint: str) -> None:
+    build = Builder("start web")
+    build.host(Netlink(what, NO_SLOT, NO_SLOT, 0, b"", 0, 0))
+    problem = failure(build.plan(), 0, error, 0)
+    assert type(problem) is Unsupported
+    assert f"this kernel has {said}" in str(problem)
+    assert problem.hint.startswith(f"modprobe {hint}")
+
+
+def test_what_a_program_has_said_is_the_message() -> None:
+    build = Builder("start web")
+    build.host(Run(("/usr/sbin/nft", "--json", "-f", "-"), '{"fwd":{"dev":"q1"}}'))
+    problem = failure(build.plan(), 0, errno.ECHILD, 1 << 8, "Error: No such file or directory")
+    assert str(problem).endswith("`/usr/sbin/nft --json -f -` ended with exit code 1: Error: No such file or directory")
+    assert "modprobe nft_fwd_netdev" in problem.hint

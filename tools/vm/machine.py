@@ -98,7 +98,8 @@ def _started(command: list[str], said: Path) -> Iterator[subprocess.Popen[bytes]
 
 
 def _command(disks: Disks, console: Path, log: Path, results: Path) -> list[str]:
-    kernel_line = "root=LABEL=guest rw console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=error"
+    root = "root=LABEL=guest rootflags=prjquota rw"  # a later remount would only count, and limit nothing
+    kernel_line = f"{root} console=ttyS0 quiet panic=-1 mitigations=off systemd.show_status=error"
     return [
         *("qemu-system-x86_64", "-nodefaults", "-no-user-config", "-nographic", "-no-reboot"),
         *("-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max"),

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import struct
+import sys
 
 import msgspec
 
@@ -17,6 +18,7 @@ _ATTRIBUTES = struct.Struct("=IIIII8x")  # struct fsxattr: xflags, extsize, next
 _INHERIT = 0x200  # FS_XFLAG_PROJINHERIT
 _QUOTACTL_FD = 443
 _GET, _SET, _PROJECT = 0x800007, 0x800008, 2
+_GET_STATE, _STATE_BYTES, _ENFORCED = 0x5805, 128, 1 << 5  # Q_XGETQSTAT, struct fs_quota_stat, FS_QUOTA_PDQ_ENFD
 _BLOCK_BYTES = 1024  # QIF_DQBLKSIZE
 _QUOTA = struct.Struct("=QQQQQQQQI4x")  # struct if_dqblk
 _LIMITS = 5  # QIF_BLIMITS | QIF_ILIMITS
@@ -33,14 +35,16 @@ class Quota(msgspec.Struct, frozen=True):
 
 
 def are_on(fd: int) -> bool:
-    """Whether the file system of an open directory counts and limits projects."""
+    """Whether the file system of an open directory limits projects, and does not only count them, as an ext4 does that
+    has the feature and was mounted without `prjquota`."""
+    buffer = bytearray(_STATE_BYTES)
     try:
-        _read(fd, 0)
+        _quotactl(fd, _GET_STATE, 0, buffer)
     except OSError as problem:
         if problem.errno in _NONE_HERE:
             return False
         raise
-    return True
+    return bool(int.from_bytes(buffer[2:4], sys.byteorder) & _ENFORCED)
 
 
 def project(fd: int) -> int:

@@ -19,17 +19,15 @@ from cloison.base.errors import Busy, Host, Invalid, Unsupported, WrongState
 from cloison.base.ids import new_id
 from cloison.kernel import files, loops, mounts
 from cloison.spec.driver import RootFiles
+from cloison.storage import ext4
 from cloison.storage.driver import Abilities, Progress, Size, Space, Tree, Used
 from cloison.storage.plain import PlainDriver
 from cloison.storage.programs import Programs
 
 DEFAULT_BYTES = 10 << 30
-LEAST_BYTES = 16 << 20
 _PATIENCE_S = 10.0  # for the kernel, which lets go of a file system when its last mount namespace is gone
-_SPARSE = "assume_storage_prezeroed=1,nodiscard,root_owner=0:0"  # the file is new: there is nothing to be zeroed
 _NEARLY_FULL = 16 << 20
 _USER_QUOTAS = ("usrquota", "grpquota")
-_NO_INODES = "the number of inodes of an ext4 is settled when it is made"
 
 
 class LoopDriver(PlainDriver):
@@ -71,11 +69,11 @@ class LoopDriver(PlainDriver):
     def resize(self, tree: Tree, size: Size) -> None:
         """Grow it, also while it is mounted; shrink it while it is not. Raises WrongState, Invalid, Unsupported."""
         self._expect(tree)
-        wanted = _rounded(self._default_bytes if size.bytes is None else size.bytes)
+        wanted = ext4.rounded(self._default_bytes if size.bytes is None else size.bytes)
         image = self._image(tree.name)
         present, inodes = os.stat(image).st_size, _inodes(image)
         if size.inodes is not None and (size.inodes > inodes or (wanted == present and size.inodes != inodes)):
-            raise Unsupported(f"limits.inodes={size.inodes} cannot be: {_NO_INODES}; this one has {inodes}")
+            raise Unsupported(f"limits.inodes={size.inodes} cannot be: {ext4.NO_INODES}; this one has {inodes}")
         if wanted == present:
             return
         held = loops.devices(image)
@@ -86,8 +84,8 @@ class LoopDriver(PlainDriver):
                 self._grow_mounted(image, held[0], present, wanted)
             elif wanted > present:
                 _lengthen(image, wanted)
-                self._checked(image, "-f", "-p")
-                self._programs.run("resize2fs", image)
+                ext4.check(self._programs, image)
+                ext4.grow(self._programs, image)
                 self._tidy(tree.name)
             else:
                 self._shrink(image, wanted)
@@ -105,6 +103,17 @@ class LoopDriver(PlainDriver):
         """A file to be mounted."""
         image = self._image(tree.name)
         return RootFiles((), "", image=image, options=_USER_QUOTAS if _counts_users(image) else ())
+
+    @contextlib.contextmanager
+    def opened(self, tree: Tree) -> Iterator[int]:
+        """The mount itself: before Linux 6.15 nobody can copy one that is attached nowhere."""
+        self._expect(tree)
+        with self._reached(tree.name, is_read_only=tree.is_frozen) as path:
+            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                yield fd
+            finally:
+                os.close(fd)
 
     def names(self) -> tuple[str, ...]:
         """All trees that there are."""
@@ -136,16 +145,11 @@ class LoopDriver(PlainDriver):
     def _empty(self, size: Size) -> str:
         name = new_id()
         image = self._image(name)
-        length = _rounded(self._default_bytes if size.bytes is None else size.bytes)
-        options = ["-N", str(size.inodes)] if size.inodes is not None else []
-        if self._has_user_quotas:
-            options += ["-O", "quota", "-E", f"{_SPARSE},quotatype=usrquota:grpquota"]
-        else:
-            options += ["-E", _SPARSE]
+        length = ext4.rounded(self._default_bytes if size.bytes is None else size.bytes)
         with self._made(name):
             os.close(os.open(image, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
             _lengthen(image, length)
-            self._programs.run("mkfs.ext4", "-q", "-F", "-m", "0", *options, image)
+            ext4.make(self._programs, image, inodes=size.inodes, has_user_quotas=self._has_user_quotas)
             try:
                 self._tidy(name)
             except OSError as problem:
@@ -170,7 +174,7 @@ class LoopDriver(PlainDriver):
                         files.copy(source, target, length)
                 finally:
                     os.close(target)
-                self._checked(self._image(name), "-E", "journal_only", "-y")
+                ext4.replay(self._programs, self._image(name))
                 if size is not None and size.bytes is not None:
                     self.resize(Tree(self._pool, name), Size(size.bytes))
         finally:
@@ -214,10 +218,6 @@ class LoopDriver(PlainDriver):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._image(name))
 
-    def _checked(self, image: str, *words: str) -> None:
-        """Source: e2fsck(8), "EXIT CODE": 1 is "errors corrected", which a journal that is replayed counts as."""
-        self._programs.run("e2fsck", *words, image, fine=(0, 1))
-
     def _tidy(self, name: str) -> None:
         """e2fsck makes lost+found where there is none; so does mkfs. It is made again when something is put there."""
         with self._reached(name, is_read_only=False) as path, contextlib.suppress(OSError):
@@ -228,7 +228,7 @@ class LoopDriver(PlainDriver):
         _lengthen(image, wanted)
         try:
             loops.grow(device)
-            self._programs.run("resize2fs", device)
+            ext4.grow(self._programs, device)
         except BaseException as problem:
             os.truncate(image, present)
             loops.grow(device)
@@ -242,14 +242,7 @@ class LoopDriver(PlainDriver):
 
     def _shrink(self, image: str, wanted: int) -> None:
         self._await_idle(image)
-        self._checked(image, "-f", "-p")
-        try:
-            self._programs.run("resize2fs", image, f"{wanted // 1024}K")
-        except Host as problem:
-            raise Invalid(
-                f"limits.disk={wanted} is less than what is used: {problem.sentence}",
-                hint="delete files inside, or choose more",
-            ) from problem
+        ext4.shrink(self._programs, image, wanted)
         os.truncate(image, wanted)
 
 
@@ -268,13 +261,6 @@ def _counts_users(image: str) -> bool:
             return bool(int.from_bytes(file.read(4), "little") & 0x100)
     except FileNotFoundError:
         return False  # for a plan that is only shown
-
-
-def _rounded(length: int) -> int:
-    """Whole blocks of 4 KiB. Raises Invalid for what is too small for an ext4."""
-    if length < LEAST_BYTES:
-        raise Invalid(f"limits.disk={length} is too little for a file system; the least is {LEAST_BYTES >> 20}M")
-    return -(-length // 4096) * 4096
 
 
 def _lengthen(image: str, length: int) -> None:

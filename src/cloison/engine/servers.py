@@ -71,7 +71,7 @@ class Servers:
         remote = self._remote(text)
         heard = progress or _in_silence
         if remote and remote.protocol == "simplestreams":
-            return self._take(text, remote, wanted, names, heard)
+            return self._take(text, remote, wanted, names, heard, is_insecure=is_insecure)
         return self._pull(text, wanted, names, heard, is_chosen=bool(platform), is_insecure=is_insecure)
 
     def _pull(
@@ -97,7 +97,14 @@ class Servers:
             return pulling.pull(self._engine.images, order, heard)
 
     def _take(
-        self, text: str, remote: "Remote", platform: "Platform", names: tuple[str, ...], heard: Progress
+        self,
+        text: str,
+        remote: "Remote",
+        platform: "Platform",
+        names: tuple[str, ...],
+        heard: Progress,
+        *,
+        is_insecure: bool,
     ) -> "Image":
         """From a simplestreams server."""
         from cloison.images.archives.wish import Wish
@@ -106,7 +113,7 @@ class Servers:
 
         name, _, alias = text.partition(":")
         heard("ask" if remote.keyring else "unsigned", 0, None)
-        with open_streams(self.settings.registries, name, remote, self._cache) as streams:
+        with open_streams(self.settings.registries, name, remote, self._cache, is_insecure=is_insecure) as streams:
             choice = simplestreams.choose(
                 streams.products(), alias, platform.debian, server=name, has_squashfs=taking.has_squashfs()
             )

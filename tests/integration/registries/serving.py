@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -158,10 +159,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(content)
 
 
+class Quiet(http.server.ThreadingHTTPServer):
+    """A server that does not tell the test's output of clients that went away: that is what is tested."""
+
+    def handle_error(self, *_request: object) -> None:
+        """Nothing."""
+
+
 @contextlib.contextmanager
-def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A server on loopback; its `host:port`."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+def serving(handler: type[http.server.BaseHTTPRequestHandler], *, authority: Authority | None = None) -> Iterator[str]:
+    """A server on loopback, with `authority` by TLS; its `host:port`."""
+    server = Quiet(("127.0.0.1", 0), handler)
+    if authority:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(authority.certificate, authority.key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()

@@ -1,7 +1,9 @@
 """Registries that want to know who asks: by password over TLS with an authority of one's own, and by token."""
 
+import contextlib
 import json
 import os
+import pty
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from cloison import Engine
 from cloison.base.errors import Denied, Remote
 from tests.integration.registries import serving
 from tests.integration.registries.building import Made, skopeo
-from tests.integration.registries.conftest import Cli, host_settings
+from tests.integration.registries.conftest import PROGRAM, Cli, host_settings
 from tests.integration.registries.serving import PASSWORD, USER, Authority, RunningRegistry, TokenServer
 
 pytestmark = pytest.mark.needs_root
@@ -124,6 +126,24 @@ def test_a_password_needs_a_terminal_or_a_pipe(cli: Cli) -> None:
     assert done.returncode == 2 and "--password-stdin needs --username" in done.stderr
     done = cli("login", "--password-stdin", "-u", "ana", "registry.invalid")
     assert done.returncode == 2 and "the password is empty" in done.stderr
+
+
+def test_at_a_terminal_the_password_is_asked_for_and_not_shown(strict: str, root: Path) -> None:
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(PROGRAM, ["cloison", "login", strict])
+    said = b""
+    for question, answer in ((b"User: ", USER), (b"Password: ", PASSWORD)):
+        while question not in said:
+            said += os.read(terminal, 4096)
+        os.write(terminal, f"{answer}\n".encode())
+    with contextlib.suppress(OSError):  # what a terminal answers when nobody is at its other end any more
+        while chunk := os.read(terminal, 4096):
+            said += chunk
+    os.close(terminal)
+    assert os.waitpid(pid, 0)[1] == 0, said
+    assert f"logged in to {strict}".encode() in said and PASSWORD.encode() not in said
+    assert strict in Path(os.environ["DOCKER_CONFIG"], "config.json").read_text()
 
 
 def test_what_is_no_registry_is_named(cli: Cli, plain: RunningRegistry) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -302,6 +303,27 @@ def test_a_pull_that_is_killed_leaves_a_consistent_store(
     assert [done.what for done in engine.repair()] == ["image build"]
     nothing_is_there(engine)
     whole(engine, engine.servers.pull(f"docker://{between.host}/team/it:1"), made)
+
+
+def test_whenever_it_is_killed_the_store_has_all_of_it_or_nothing(
+    engine: Engine, root: Path, pushed: str, made: Made, cli: Cli
+) -> None:
+    words = [str(PROGRAM), "image", "pull", f"docker://{pushed}"]
+    begin = time.monotonic()
+    subprocess.run(words, check=True, capture_output=True)
+    took_s = time.monotonic() - begin
+    engine.images.remove(pushed)
+    for part in range(2, 12):
+        with subprocess.Popen(words, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as victim:
+            time.sleep(took_s * part / 10)
+            victim.kill()
+        found = engine.images.images()
+        assert cli("image", "verify").returncode == 0
+        engine.repair()
+        for image in found:
+            whole(engine, image, made)
+            engine.images.remove(pushed)
+        nothing_is_there(engine)
 
 
 def test_ctrl_c_ends_it_at_once_and_leaves_nothing(engine: Engine, between: Proxy, pushed: str, made: Made) -> None:

@@ -53,11 +53,18 @@ def open_session(
 
 @contextlib.contextmanager
 def open_streams(
-    registries: Registries, name: str, remote: Remote, cache: str, *, patience: Patience | None = None
+    registries: Registries,
+    name: str,
+    remote: Remote,
+    cache: str,
+    *,
+    is_insecure: bool = False,
+    patience: Patience | None = None,
 ) -> Iterator[Streams]:
-    """Talk to a simplestreams server; what is cached of it is in a directory of its own below `cache`."""
+    """Talk to a simplestreams server; what is cached of it is in a directory of its own below `cache`. `is_insecure`:
+    any certificate will do, this once."""
     addresses = {urlsplit(address).netloc for address in (remote.url, *remote.mirrors)}
-    http = _http(registries, remote.proxy, patience, ())
+    http = _http(registries, remote.proxy, patience, tuple(addresses) if is_insecure else ())
     try:
         yield Streams(http, name, remote, f"{cache}/{'+'.join(sorted(addresses)).replace('/', '_')}")
     finally:

@@ -6,6 +6,8 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cloison.base.errors import Denied, Remote
 from cloison.images.servers.challenges import Challenge, parse
@@ -145,3 +147,9 @@ def test_a_server_that_is_no_registry_is_named(connect: Connect) -> None:
 )
 def test_challenges_are_read(header: str, expected: list[Challenge]) -> None:
     assert list(parse([header])) == expected
+
+
+@given(st.text(alphabet='abBr =",\\\t', max_size=60))
+def test_whatever_a_server_sends_as_a_challenge_is_read_to_an_end(header: str) -> None:
+    for challenge in parse([header, f"Bearer realm={header}"]):
+        assert challenge.scheme == challenge.scheme.lower()

@@ -11,7 +11,7 @@ import msgspec
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import CloisonError, Exists, NotFound, WrongState
 from cloison.base.ids import check_name, new_id
-from cloison.engine import claims, identity, records, setting
+from cloison.engine import claims, disk_limits, identity, records, setting
 from cloison.engine import snapshot_records as stored
 from cloison.engine.records import Record, tree_of
 from cloison.engine.snapshot_records import SnapshotRecord
@@ -99,7 +99,7 @@ def _created(engine: "Engine", sections: Iterator[Section], head: Head, draft: R
                 legs = _Legs(driver, images, head, {})
                 for section in sections:
                     legs.take(section) if section.kind == "tree" else images.take(section)
-                draft = _with_tree(legs, head, draft, driver.clone(legs.present()))
+                draft = _with_tree(legs, head, draft, driver.clone(legs.present(), disk_limits.size_of(draft.config)))
                 identity.take_over(engine, draft, head.texts)
                 identity.refresh(engine, draft)
                 with engine.store.transaction() as changes:
@@ -156,7 +156,10 @@ def _updated(engine: "Engine", sections: Iterator[Section], head: Head, instance
             for section in sections:
                 legs.take(section) if section.kind == "tree" else images.take(section)
             after = msgspec.structs.replace(
-                before, tree=driver.clone(legs.present()), config=head.of.config, is_restored=False
+                before,
+                tree=driver.clone(legs.present(), disk_limits.size_of(head.of.config)),
+                config=head.of.config,
+                is_restored=False,
             )
             setting.check(engine, before, after.config, before=before.config)
             with engine.store.transaction() as changes:

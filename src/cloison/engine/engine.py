@@ -31,7 +31,7 @@ from cloison.spec.nics import are_wired, by_default
 if TYPE_CHECKING:
     from cloison.engine.billing import LedgerReport
     from cloison.engine.pools import Pools
-    from cloison.engine.results import Stats
+    from cloison.engine.results import DueSnapshot, Stats
     from cloison.engine.servers import Servers
     from cloison.engine.wiring import Networks
     from cloison.images import Image, ImageStore
@@ -193,6 +193,49 @@ class Engine:
             progress=progress,
         )
         return Instance(self, made)
+
+    def publish(
+        self,
+        source: str,
+        name: str,
+        *,
+        force: bool = False,
+        description: str = "",
+        progress: Progress | None = None,
+    ) -> "Image":
+        """Make the image `name` of what an instance is, or with `NAME/SNAPSHOT` was. One that runs only with `force`:
+        it is held still for a moment. Raises Exists, Invalid, NotFound, NoSpace, WrongState."""
+        from cloison.engine import publishing
+
+        of, _slash, snapshot = source.partition("/")
+        return publishing.publish(
+            self, self.get(of), name, snapshot=snapshot, force=force, description=description, progress=progress
+        )
+
+    def rebuild(
+        self,
+        name: str,
+        image: str = "",
+        *,
+        options: Mapping[str, str] | None = None,
+        force: bool = False,
+        progress: Progress | None = None,
+    ) -> Instance:
+        """Give an instance a new root file system, of another image or of its own one as that is now; all else of it
+        stays. See `cloison.engine.restoring`. Raises WrongState where it runs, without `force`; NotFound."""
+        from cloison.engine import restoring
+
+        instance = self.get(name)
+        found = self.image(image or instance.record.image_name, options=options, progress=progress)
+        restoring.rebuild(self, instance, found, force=force, progress=progress)
+        return instance
+
+    def run_due(self) -> "tuple[DueSnapshot, ...]":
+        """Make the snapshots that are due by their schedules, and delete those that have expired; what was done. For a
+        timer. Raises the first error, after all others have had their turn."""
+        from cloison.engine import due
+
+        return due.run(self)
 
     def export(
         self,

@@ -1,4 +1,4 @@
-"""Back to a snapshot.
+"""Back to a snapshot, or to the beginning: another root file system in the place of the present one.
 
 A clone of the snapshot's tree is made; then one transaction puts it and the snapshot's configuration into the record of
 the instance, and makes what it was until then a snapshot: `pre-restore`, or pre-restore-2 where there is one. That has
@@ -6,7 +6,9 @@ been successful when the instance starts: with that `pre-restore` is deleted. Un
 who gives it another name keeps it.
 """
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,7 +18,7 @@ from cloison.base.ids import new_id
 from cloison.engine import claims, disk_limits, identity, records, setting
 from cloison.engine import snapshot_records as stored
 from cloison.engine.records import Record, tree_of
-from cloison.engine.snapshot_records import PRE_RESTORE, SnapshotRecord
+from cloison.engine.snapshot_records import PRE_REBUILD, PRE_RESTORE, SnapshotRecord
 from cloison.engine.store import Transaction
 from cloison.spec.driver import State
 from cloison.storage.driver import Progress
@@ -24,6 +26,7 @@ from cloison.storage.driver import Progress
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.engine.instance import Instance
+    from cloison.images import Image
 
 
 def restore(
@@ -38,25 +41,30 @@ def restore(
     """Have an instance be what it was; one that runs is stopped and started again, with `force` only."""
     instance.reload()
     stored.load(engine.store, instance.record, name)  # before anything is stopped
+    with _stopped(instance, "be restored", "restored", force=force), instance.command("restore"):
+        _restore(engine, instance, name, keep_config=keep_config, progress=progress)
+
+
+@contextlib.contextmanager
+def _stopped(instance: "Instance", doing: str, done: str, *, force: bool) -> Iterator[None]:
+    """It does not run meanwhile, and runs again afterwards, if it did: also where nothing has become of it."""
     state = instance.state
-    is_up = state not in (State.STOPPED, State.STUCK)
-    if is_up and not force:
+    if state in (State.STOPPED, State.STUCK):
+        yield
+        return
+    if not force:
         raise WrongState(
-            f"{instance.name!r} cannot be restored: it is {state}",
-            hint="stop it first, or use --force: then it is stopped, restored, and started again",
+            f"{instance.name!r} cannot {doing}: it is {state}",
+            hint=f"stop it first, or use --force: then it is stopped, {done}, and started again",
             state=str(state),
         )
-    if is_up:
-        instance.stop_to_start()
+    instance.stop_to_start()
     try:
-        with instance.command("restore"):
-            _restore(engine, instance, name, keep_config=keep_config, progress=progress)
+        yield
     except CloisonError:
-        if is_up:  # nothing has changed: it goes on as it was
-            instance.start()
-        raise
-    if is_up:
         instance.start()
+        raise
+    instance.start()
 
 
 def _restore(
@@ -75,13 +83,50 @@ def _restore(
         texts = identity.remembered(engine, before)
         with engine.store.transaction() as changes:
             after = _settled(changes, before, after)
-            stored.add(changes, before, _pre_restore(engine, changes, before))
+            stored.add(changes, before, _kept(engine, changes, before, PRE_RESTORE))
             records.save(changes, after)
             changes.record(before.id, "restored", name)
     setting.leave_ground(engine, before, after)
     instance.reload()
     identity.take_over(engine, after, texts | snapshot.texts)
     identity.refresh(engine, after)
+
+
+def rebuild(engine: "Engine", instance: "Instance", image: "Image", *, force: bool, progress: Progress | None) -> None:
+    """Have its root file system be an image's, with nothing of its own; its name, configuration, addresses, ids,
+    volumes and snapshots stay. What it was is kept as `pre-rebuild`, as with a restore. One that runs is stopped and
+    started again, with `force` only."""
+    with _stopped(instance, "be rebuilt", "rebuilt", force=force), instance.command("rebuild"):
+        instance.expect_stopped("be rebuilt", hint="stop it first, or use --force")
+        before = instance.adopted()
+        with engine.pools.making(tree_of(before).pool) as driver:
+            tree = driver.create(image.layers, disk_limits.size_of(before.config), progress=progress)
+            after = msgspec.structs.replace(_of_image(before, image), tree=tree, is_restored=True)
+            with engine.store.transaction() as changes:
+                stored.add(changes, before, _kept(engine, changes, before, PRE_REBUILD))
+                records.save(changes, after)
+                changes.record(before.id, "rebuilt", after.image_name)
+        instance.reload()
+        identity.take_over(engine, after, {})
+        identity.refresh(engine, after)
+        if after.has_templates:
+            from cloison.engine import file_templates
+
+            file_templates.apply(engine, after, "create")
+
+
+def _of_image(record: Record, image: "Image") -> Record:
+    return msgspec.structs.replace(
+        record,
+        image=image.digest,
+        image_name=image.names[0] if image.names else image.digest[:19],
+        layers=image.layers,
+        command=image.command,
+        env=image.env,
+        stop_signal=image.stop_signal,
+        is_system=image.is_system,
+        has_templates=bool(image.templates),
+    )
 
 
 def settle(changes: Transaction, record: Record) -> None:
@@ -132,10 +177,10 @@ def _explained(problem: CloisonError) -> CloisonError:
     )
 
 
-def _pre_restore(engine: "Engine", changes: Transaction, record: Record) -> SnapshotRecord:
+def _kept(engine: "Engine", changes: Transaction, record: Record, wanted: str) -> SnapshotRecord:
     """What it is until now."""
     taken = changes.keys(stored.key(record.id))
-    names = (PRE_RESTORE, *(f"{PRE_RESTORE}-{number}" for number in range(2, len(taken) + 3)))
+    names = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3)))
     return SnapshotRecord(
         name=next(name for name in names if stored.key(record.id, name) not in taken),
         uid=new_id(),

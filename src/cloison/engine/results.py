@@ -239,3 +239,11 @@ class FileChange(msgspec.Struct, frozen=True):
 
     path: str
     what: str
+
+
+class DueSnapshot(msgspec.Struct, frozen=True):
+    """What a timer's call did: `what` is made or expired."""
+
+    instance: str
+    name: str
+    what: str

@@ -12,7 +12,7 @@ from cloison.engine.records import Record
 from cloison.engine.store import Store, Transaction
 from cloison.storage.driver import Tree
 
-PRE_RESTORE = "pre-restore"
+PRE_RESTORE, PRE_REBUILD = "pre-restore", "pre-rebuild"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 
 
@@ -98,9 +98,25 @@ def put(changes: Transaction, instance_id: str, snapshot: SnapshotRecord) -> Non
 
 
 def remove(changes: Transaction, instance_id: str, name: str = "") -> None:
-    """Forget one, or all of an instance."""
+    """Forget one, or all of an instance and its schedule."""
+    if not name:
+        changes.delete(f"schedules/{instance_id}")
     for each in [key(instance_id, name)] if name else changes.keys(key(instance_id)):
         changes.delete(each)
+
+
+def moment_of(store: Store, record: Record) -> int:
+    """The last moment for which its schedule has made a snapshot, or of its making."""
+    entry = store.get(f"schedules/{record.id}")
+    return int(entry.value) if entry is not None else record.created_ns
+
+
+def take_moment(changes: Transaction, record: Record, moment_ns: int) -> None:
+    """Note that the snapshot for this moment is there. Raises Exists where another process has made it just now."""
+    entry = changes.get(f"schedules/{record.id}")
+    if entry is not None and int(entry.value) >= moment_ns:
+        raise Exists(f"{record.name!r} has the snapshot already that was due")
+    changes.put(f"schedules/{record.id}", str(moment_ns).encode())
 
 
 def bare(record: Record) -> Record:

@@ -56,13 +56,14 @@ class Snapshots:
         *,
         description: str = "",
         expires_s: float | None = None,
-        is_scheduled: bool = False,
+        scheduled_ns: int = 0,
         progress: Progress | None = None,
     ) -> SnapshotInfo:
         """Keep what it is now, running or not. Without a name it is called snap0, snap1 and so on.
 
-        It is deleted by `run-due` after `expires_s` seconds: 0 for never, None for what snapshots.expiry says. Raises
-        Exists, Invalid, NoSpace; WrongState while it starts or stops; Kernel where it cannot be held still."""
+        It is deleted by `run-due` after `expires_s` seconds: 0 for never, None for what snapshots.expiry says.
+        `scheduled_ns` is the moment for which its schedule wants it, which has one at most. Raises Exists, Invalid,
+        NoSpace; WrongState while it starts or stops; Kernel where it cannot be held still."""
         if name:
             stored.check_name(name)
         with self._instance.command("snapshot"):
@@ -80,10 +81,12 @@ class Snapshots:
                         tree=split.frozen,
                         description=description,
                         was_running=observed.pid != 0,
-                        is_scheduled=is_scheduled,
+                        is_scheduled=scheduled_ns != 0,
                     )
                     if lasting_s:
                         made = msgspec.structs.replace(made, expires_ns=made.created_ns + round(lasting_s * 1e9))
+                    if scheduled_ns:
+                        stored.take_moment(changes, record, scheduled_ns)
                     stored.add(changes, record, made)
                     records.save(changes, msgspec.structs.replace(record, tree=split.present))
                     changes.record(record.id, "snapshot-created", made.name)

@@ -180,6 +180,21 @@ def _diff(invocation: Invocation, name: str, snapshot: str, other: str, *, as_js
     click.echo("".join(f"{each.what:8} {printable(each.path)}\n" for each in found), nl=False)
 
 
+@command.command("run-due", cls=Verb, examples=("cloison snapshot run-due",))
+@as_json
+@pass_invocation
+def _run_due(invocation: Invocation, *, as_json: bool) -> None:
+    """Make the snapshots that are due, and delete those that have expired.
+
+    For a timer, as often as one likes: contrib/systemd has one. What is due is said by snapshots.schedule.
+    """
+    done = invocation.engine.run_due()
+    if as_json:
+        _show_json(done)
+        return
+    click.echo("".join(f"{each.what:8} {each.instance}/{each.name}\n" for each in done), nl=False)
+
+
 def printable(path: str) -> str:
     """A path on one line, whatever a guest has put into it."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in path)

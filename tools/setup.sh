@@ -26,7 +26,7 @@ packages_for() {
 	run) echo busybox-static debootstrap dnsmasq-base mmdebstrap nftables squashfs-tools-ng ;;
 	test)
 		echo acl btrfs-progs clang docker.io docker-registry e2fsprogs gnupg gpgv iperf3 iproute2 iptables isc-dhcp-client
-		echo libcap2-bin libclang-rt-14-dev lxcfs podman procps shellcheck skopeo squashfs-tools
+		echo libcap2-bin libclang-rt-14-dev lxc lxc-templates lxcfs podman procps rsync shellcheck skopeo squashfs-tools
 		echo strace tmux udhcpc umoci util-linux xfsprogs
 		echo zstd
 		;;

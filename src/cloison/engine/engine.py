@@ -315,18 +315,47 @@ class Engine:
     ) -> "Image":
         """The image behind a name, a digest or `template[/release]`; built where it is missing, or with `rebuild`.
 
+        A file `./NAME.toml` is a recipe, and so is NAME where the host has one of its own: see `engine.recipes`.
         `docker://…` and `REMOTE:NAME` are pulled where they are missing: see `engine.servers`."""
+        from cloison.engine import building
+
+        if building.recipe_path(self, reference) and (rebuild or self.images.known(reference) is None):
+            return building.build(self, reference, options or {}, "", rebuild=rebuild, progress=progress)
         if ":" in reference:
             return self.servers.image(reference, options=options, progress=progress)
         from cloison.images import obtain
 
-        return obtain(self.images, reference, options=options, rebuild=rebuild, progress=progress)
+        return obtain(
+            self.images,
+            reference,
+            options=options,
+            rebuild=rebuild,
+            own_templates=self.layout.templates,
+            progress=progress,
+        )
+
+    def build(
+        self,
+        reference: str,
+        *,
+        options: Mapping[str, str] | None = None,
+        template: str = "",
+        rebuild: bool | None = None,
+        progress: Progress | None = None,
+    ) -> "Image":
+        """Build an image by a template or a recipe; by the program at the path `template`, as `reference`.
+
+        `rebuild` None builds again what a template builds, and a recipe where it, its files or its base have changed.
+        Raises what `image` raises; Invalid for what cannot be built."""
+        from cloison.engine import building
+
+        return building.build(self, reference, options or {}, template, rebuild=rebuild, progress=progress)
 
     def templates(self) -> "tuple[Template, ...]":
         """What images can be built from, by name."""
         from cloison.images.templates import templates
 
-        return templates()
+        return templates(self.layout.templates)
 
     def remove_image(self, reference: str) -> "Image":
         """Remove an image that no instance is made from. Raises NotFound, Busy."""
@@ -389,6 +418,11 @@ class Engine:
 
         return grounds.sweep(self)
 
+    def _sweep_builds(self) -> tuple[str, ...]:
+        from cloison.engine import recipes
+
+        return recipes.sweep(self)
+
     def leave_ground(self, before: records.Record, after: records.Record | None = None) -> None:
         """Give back what the nics of an instance have had of the host, and have no more now that it is gone, or has
         changed to `after`."""
@@ -433,6 +467,7 @@ class Engine:
                 continue  # it has been deleted meanwhile
             except CloisonError as problem:
                 failed.append(problem)  # one that cannot be repaired now must not keep the others from it
+        done += [Repaired("build of an image", name) for name in self._sweep_builds()]
         done += self._repair_orphans({record.id for record in known})
         try:
             done += [Repaired("network without a record", name) for name in self.networks.repair()]

@@ -9,6 +9,7 @@
     <data>/instances/<id>/exit.usage    what it had used then, until that is booked (see `cloison.engine.accounting`)
     <run>/<id>/, <run>/locks/           see `cloison.runtime.rundir`
     <etc>/cloison.toml                  the host's configuration (see `cloison.engine.host_settings`)
+    <etc>/templates/                    the host's own templates and recipes
     <run>/networks/<name>/              a network that is up (see `cloison.network`); <data>/networks/<name>/ its leases
 
 <data> is /var/lib/cloison, <run> is /run/cloison and <etc> is /etc/cloison; `CLOISON_ROOT=DIR` moves all of them below
@@ -39,6 +40,11 @@ class Layout(msgspec.Struct, frozen=True):
     def settings(self) -> str:
         """The host's configuration, a file that may be missing."""
         return f"{self.root}/etc/cloison.toml" if self.root else f"{ETC}/cloison.toml"
+
+    @property
+    def templates(self) -> str:
+        """The directory of the host's own templates and recipes, which may be missing."""
+        return f"{os.path.dirname(self.settings)}/templates"
 
     @property
     def images(self) -> str:

@@ -31,20 +31,24 @@ def obtain(
     *,
     options: Mapping[str, str] | None = None,
     rebuild: bool = False,
+    own_templates: str = "",
+    program: str = "",
     progress: Progress | None = None,
 ) -> Image:
     """The image behind `reference`: a name or digest in the store, or `template[/release]`, built where needed.
 
-    `options` are the template's; with `rebuild` the names go to a new image. `progress` hears (stage, done, total),
-    total None where nobody knows it. Raises Invalid, Unsupported, Denied, NoSpace, Remote, Host; see `templates`."""
+    `options` are the template's; with `rebuild` the names go to a new image. `own_templates` is the directory of the
+    host's own; with `program`, that is the template, and `reference` what its image is called. `progress` hears (stage,
+    done, total), total None where nobody knows it.
+    Raises Invalid, Unsupported, Denied, NoSpace, Remote, Host; see `templates`."""
     if not options and not rebuild:
         known = store.known(reference)
         if known is not None:
             return known
-    from cloison.images.templates import template
+    from cloison.images.templates import executable, template
 
-    name, _, release = reference.partition("/")
-    recipe = template(name)
+    name, _, release = (reference, "", "") if program else reference.partition("/")
+    recipe: Template = executable.at(program, name) if program else template(name, own_templates)
     request = recipe.resolve(release, options or {})
     if not rebuild and (known := store.known(request.names[0])):
         return known
@@ -61,7 +65,7 @@ def _build(
 
     store.prepare()
     store.clean()
-    with _alone(f"{store.builds_dir}/{request.key}.lock", progress):
+    with alone(store, request.key, progress):
         now = store.known(request.names[0])
         if now is not None and (before is None or now.created != before.created or now.digest != before.digest):
             return now
@@ -74,9 +78,22 @@ def _build(
             return store.add(work.rootfs, layer, facts)
 
 
+def is_at_work(store: ImageStore, key: str) -> bool:
+    """Whether somebody builds this just now."""
+    path = f"{store.builds_dir}/{key}.lock"
+    if not os.path.exists(path):
+        return False
+    try:
+        with exclusive(path):
+            return False
+    except BlockingIOError:
+        return True
+
+
 @contextlib.contextmanager
-def _alone(path: str, progress: Progress) -> Iterator[None]:
-    """Hold the lock at `path`, after waiting for who holds it; the file is gone afterwards."""
+def alone(store: ImageStore, key: str, progress: Progress) -> Iterator[None]:
+    """Be the only one who builds this, after waiting for who does so; `key` is as that of a request."""
+    path = f"{store.builds_dir}/{key}.lock"
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(exclusive(path))

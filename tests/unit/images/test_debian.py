@@ -13,7 +13,7 @@ from cloison.images.workspace import Workspace
 
 
 def test_every_template_says_what_it_is() -> None:
-    assert [template.NAME for template in templates()] == ["busybox", "debian"]
+    assert [template.NAME for template in templates()] == ["busybox", "debian", "ubuntu"]
     assert all(template.SUMMARY for template in templates())
 
 

@@ -1,5 +1,6 @@
 """`cloison image`: the images that instances are made from."""
 
+import shlex
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -89,22 +90,48 @@ def _info(invocation: Invocation, image: str, *, as_json: bool) -> None:
 @command.command(
     "build",
     cls=Verb,
-    examples=("cloison image build debian/12", "cloison image build debian/13 --option packages=nginx,less"),
+    examples=(
+        "cloison image build debian/12",
+        "cloison image build debian/13 --option packages=nginx,less",
+        "cloison image build ./web.toml",
+        "cloison image build golden --template /usr/share/lxc/templates/lxc-debian -- --release=bookworm",
+    ),
 )
 @_image_argument
+@click.argument("arguments", nargs=-1, metavar="[-- ARGUMENTS...]")
 @click.option(
     "-o", "--option", "options", multiple=True, metavar="NAME=VALUE", help="Choose an option of the template."
 )
-@click.option("--rebuild/--keep", default=True, help="Build it again where it is there already (the default), or not.")
+@click.option(
+    "--template", metavar="PROGRAM", default="", help="Build it by a program, such as one of LXC's templates."
+)
+@click.option(
+    "--rebuild/--keep",
+    default=None,
+    help="Build it again where it is there already, or not (default: again, but a recipe only where anything changed).",
+)
 @as_json
 @pass_invocation
-def _build(invocation: Invocation, image: str, options: tuple[str, ...], *, rebuild: bool, as_json: bool) -> None:
-    """Build an image by its template; print its name.
+def _build(
+    invocation: Invocation,
+    image: str,
+    arguments: tuple[str, ...],
+    options: tuple[str, ...],
+    *,
+    template: str,
+    rebuild: bool | None,
+    as_json: bool,
+) -> None:
+    """Build an image by its template, by a program or by a recipe; print its name.
 
-    Instances that were made from an older build keep that.
+    Instances that were made from an older build keep that. ARGUMENTS are those of a program, as LXC hands them to its
+    templates. docs/templates.md says what a recipe is.
     """
+    given = dict(pairs(options)) | ({"arguments": shlex.join(arguments)} if arguments else {})
     with invocation.progress(f"building {image}") as progress:
-        built = invocation.engine.image(image, options=dict(pairs(options)), rebuild=rebuild, progress=progress)
+        built = invocation.engine.build(image, options=given, template=template, rebuild=rebuild, progress=progress)
+    if warning := built.properties.get("warning"):
+        invocation.note(f"cloison: {built.names[0] if built.names else built.digest}: {warning}")
     if as_json:
         _show_json(built)
     else:

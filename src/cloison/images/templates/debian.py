@@ -5,14 +5,13 @@ that the tool chooses by itself, unless `mirror` names others. What the build sa
 """
 
 import os
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from cloison.base.errors import Denied, Invalid
 from cloison.images.architecture import host_architecture
 from cloison.images.image import Facts
-from cloison.images.templates import debian_system, debian_tools
+from cloison.images.templates import apt_words, debian_system, debian_tools
 from cloison.images.templates.template import Option, Progress, Request, chosen
 from cloison.images.workspace import Workspace
 
@@ -28,8 +27,6 @@ _CODENAMES = {"12": "bookworm", "13": "trixie", "14": "forky", "11": "bullseye",
 RELEASES: Final = tuple(_CODENAMES)
 _ALIASES = {"unstable": "sid"} | {codename: release for release, codename in _CODENAMES.items()}
 _ARCHITECTURES = ("amd64", "arm64", "armhf", "i386", "ppc64el", "riscv64", "s390x")
-_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(:[a-z0-9]+)?")  # Debian policy, 5.6.7
-_MIRROR = re.compile(r"https?://[\w.:/@~%+\[\]-]+", re.ASCII)
 
 # On top of Debian's "required" packages and apt. Nothing that these only recommend.
 _PACKAGES = (
@@ -58,50 +55,13 @@ def resolve(release: str, options: Mapping[str, str]) -> Request:
         )
     values = dict(chosen(NAME, OPTIONS, options))
     spelt = {
-        "architecture": _architecture(values.get("architecture", "")),
-        "mirror": ",".join(_mirrors(values.get("mirror", ""))),
-        "packages": ",".join(_more_packages(values.get("packages", ""))),
+        "architecture": apt_words.architecture(values.get("architecture", ""), _ARCHITECTURES, "Debian"),
+        "mirror": ",".join(apt_words.mirrors(values.get("mirror", ""))),
+        "packages": ",".join(apt_words.packages(values.get("packages", ""), _PACKAGES)),
     }
     codename = _CODENAMES[number]
     aliases = () if codename == number else (f"{NAME}/{codename}",)
     return Request(NAME, number, chosen(NAME, OPTIONS, spelt), aliases)
-
-
-def _words(text: str) -> list[str]:
-    return text.replace(",", " ").split()
-
-
-def _architecture(name: str) -> str:
-    """The architecture to build for; "" for this host's."""
-    if name and name not in _ARCHITECTURES:
-        raise Invalid(
-            f"{name!r} is no architecture of Debian",
-            hint=f"there is {', '.join(_ARCHITECTURES)}",
-            option="architecture",
-        )
-    return "" if name == host_architecture() else name
-
-
-def _mirrors(text: str) -> list[str]:
-    for address in _words(text):
-        if not _MIRROR.fullmatch(address):
-            raise Invalid(
-                f"{address!r} is no address of an archive",
-                hint="it begins with http:// or https://",
-                option="mirror",
-            )
-    return _words(text)
-
-
-def _more_packages(text: str) -> list[str]:
-    for name in _words(text):
-        if not _PACKAGE.fullmatch(name):
-            raise Invalid(
-                f"{name!r} cannot be the name of a package",
-                hint="lower-case letters and digits, and + - . after the first",
-                option="packages",
-            )
-    return sorted(set(_words(text)) - set(_PACKAGES))
 
 
 def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
@@ -114,7 +74,7 @@ def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
     wish = debian_tools.Wish(
         codename=_CODENAMES[request.release],
         architecture=request.option("architecture"),
-        mirrors=tuple(_words(request.option("mirror"))),
+        mirrors=tuple(apt_words.words(request.option("mirror"))),
         packages=_packages_of(request),
     )
     debian_tools.bootstrap(wish, workspace, progress)
@@ -138,4 +98,4 @@ def _packages_of(request: Request) -> tuple[str, ...]:
     """Everything that is asked for by name. systemd-resolved is a package of its own since Debian 12."""
     resolved = () if request.release == "11" else ("systemd-resolved",)
     certificates = ("ca-certificates",) if "https://" in request.option("mirror") else ()
-    return (*_PACKAGES, *resolved, *certificates, *_words(request.option("packages")))
+    return (*_PACKAGES, *resolved, *certificates, *apt_words.words(request.option("packages")))

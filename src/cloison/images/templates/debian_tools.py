@@ -25,12 +25,18 @@ _REACHING = ("http::", "https::", "ftp::", "tor::", "Retries", "ForceIP", "Check
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What is to be installed; `architecture` "" is this host's, `mirrors` () is the tool's own choice."""
+    """What is to be installed; `architecture` "" is this host's, `mirrors` () is the tool's own choice.
+
+    `lines` are the archives as whole lines of sources.list, for mmdebstrap, which then needs no mirrors. `components`
+    () are those that the tool takes by itself, `keyring` "" its own keys."""
 
     codename: str
     architecture: str
     mirrors: tuple[str, ...]
     packages: tuple[str, ...]
+    lines: tuple[str, ...] = ()
+    components: tuple[str, ...] = ()
+    keyring: str = ""
 
 
 def bootstrap(wish: Wish, workspace: Workspace, progress: Progress) -> None:
@@ -129,7 +135,7 @@ def mmdebstrap_argv(program: str, wish: Wish, workspace: Workspace, settings: tu
     if wish.codename != "bullseye" and os.path.isdir(_MERGED_USR):
         # Spares the package usrmerge, and 50 MB of Perl with it.
         argv.append(f"--hook-dir={_MERGED_USR}")
-    return [*argv, wish.codename, workspace.rootfs, *wish.mirrors]
+    return [*argv, wish.codename, workspace.rootfs, *(wish.lines or wish.mirrors)]
 
 
 def debootstrap_argv(program: str, wish: Wish, workspace: Workspace) -> list[str]:
@@ -137,4 +143,8 @@ def debootstrap_argv(program: str, wish: Wish, workspace: Workspace) -> list[str
     argv = [program, "--variant=minbase", f"--include={','.join(wish.packages)}"]
     if wish.architecture:
         argv.append(f"--arch={wish.architecture}")
+    if wish.components:
+        argv.append(f"--components={','.join(wish.components)}")
+    if wish.keyring:
+        argv.append(f"--keyring={wish.keyring}")
     return [*argv, wish.codename, workspace.rootfs, *wish.mirrors[:1]]

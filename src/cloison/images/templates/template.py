@@ -28,6 +28,7 @@ class Request(msgspec.Struct, frozen=True):
     release: str  # "" where the template has only one
     options: tuple[tuple[str, str], ...]  # those that are not the default, sorted
     aliases: tuple[str, ...] = ()  # other names of the same image, where no option is chosen
+    name: str = ""  # what the image is called instead, whatever the options
 
     @property
     def key(self) -> str:
@@ -38,6 +39,8 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the image: "debian/12"; with options chosen, also a part of the key, "debian/12+3f09c2d1"."""
+        if self.name:
+            return (self.name,)
         name = f"{self.template}/{self.release}" if self.release else self.template
         return (f"{name}+{self.key[:8]}",) if self.options else (name, *self.aliases)
 
@@ -47,19 +50,23 @@ class Request(msgspec.Struct, frozen=True):
 
 
 class Template(Protocol):
-    """A module of this package: see `debian`, `busybox`."""
+    """A module of this package, see `debian`, `busybox`; or an `executable`."""
 
     NAME: str
     SUMMARY: str
-    RELEASES: tuple[str, ...]  # for people, the default first; empty where there is only one
-    OPTIONS: tuple[Option, ...]
 
-    @staticmethod
-    def resolve(release: str, options: Mapping[str, str]) -> Request:
+    @property
+    def RELEASES(self) -> tuple[str, ...]:  # noqa: N802
+        """For people, the default first; empty where there is only one, or nobody knows them."""
+
+    @property
+    def OPTIONS(self) -> tuple[Option, ...]:  # noqa: N802
+        """What can be chosen."""
+
+    def resolve(self, release: str, options: Mapping[str, str]) -> Request:
         """The request in one spelling; `release` "" is the default. Raises Invalid, naming what is allowed."""
 
-    @staticmethod
-    def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
+    def build(self, request: Request, workspace: Workspace, progress: Progress) -> Facts:
         """Fill `workspace.rootfs`, which is empty. Raises Unsupported, Denied, NoSpace, Remote, Host.
 
         An OSError that says that the disk is full may pass: the caller makes NoSpace of it."""

@@ -43,7 +43,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     `index` is that of the interface named like the bridge, 0 where there is none; `parent_index` that of the parent.
     `addresses` are those that it has. `switches` are to be set, or given back; `opened` are those of the whole
-    installation. `nft` and `dnsmasq` are programs, empty where they are not needed; `user` is whom dnsmasq becomes.
+    installation; `dropped` are those that this network has had and needs no more. `nft` and `dnsmasq` are programs, empty where they are not needed; `user` is whom dnsmasq becomes.
     `foreign` are commands for a firewall that is not cloison's."""
 
     index: int = 0
@@ -53,6 +53,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     has_force_forwarding: bool = False
     switches: tuple[Switch, ...] = ()
     opened: tuple[Switch, ...] = ()
+    dropped: tuple[Switch, ...] = ()
     nft: str = ""
     dnsmasq: str = ""
     user: str = ""
@@ -168,6 +169,8 @@ def _forward(build: Builder, seen: Seen) -> None:
     build.chapter("forwarding, where it is needed and was not on")
     for each in seen.switches:
         build.host(Write(NO_SLOT, each.path, each.value), undo=(Write(NO_SLOT, each.path, each.former),))
+    for each in seen.dropped:
+        build.host(Write(NO_SLOT, each.path, each.former), optional=True)
 
 
 def _rules(build: Builder, of: Network, seen: Seen) -> None:
@@ -178,6 +181,7 @@ def _rules(build: Builder, of: Network, seen: Seen) -> None:
     document = table.network(of)
     opened = (*seen.switches, *seen.opened)  # of others too: the table may be new, after somebody has emptied the rules
     table.open_(document, closed_before(opened, "ipv4"), closed_before(opened, "ipv6"))
+    table.close(document, closed_before(seen.dropped, "ipv4"), closed_before(seen.dropped, "ipv6"))
     build.host(nft(seen.nft, document), undo=(nft(seen.nft, table.remove_network(of)),))
     if seen.foreign:
         build.chapter("Docker drops what it does not know: exceptions in the chain that it leaves to others")

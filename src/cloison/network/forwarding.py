@@ -147,9 +147,11 @@ def needed(who: str, these: Iterable[Wanted], book: dict[str, tuple[Switch, ...]
     return tuple(found)
 
 
-def given_back(who: str, book: dict[str, tuple[Switch, ...]]) -> tuple[Switch, ...]:
-    """What nobody needs when this holder is gone, last one first. What somebody else has set meanwhile stays."""
+def given_back(who: str, book: dict[str, tuple[Switch, ...]], *, kept: tuple[Switch, ...] = ()) -> tuple[Switch, ...]:
+    """What nobody needs when this holder is gone, or needs no more than `kept`; last one first. What somebody else has
+    set meanwhile stays."""
     others = {each.path for name, switches in book.items() if name != who for each in switches}
+    others |= {each.path for each in kept}
     mine = [each for each in book.get(who, ()) if each.path not in others]
     ours = {each.path for switches in book.values() for each in switches}
     is_router = {family: _is_router(family, ours) for family in ("ipv4", "ipv6")}

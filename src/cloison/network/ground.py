@@ -56,13 +56,17 @@ def ensure(ground: Ground, run: Runner) -> None:
         is_known = entries.get(ground.holder, ()) == switches and (not switches or has_tables(ground.table))
         if is_known and forwarding.is_on(wanted):
             return
-        book.write(ground.holder, switches)  # before it is done: whoever dies, it is known
+        dropped = forwarding.given_back(ground.holder, entries, kept=switches)  # there is another way outside now
+        book.write(ground.holder, (*switches, *dropped))  # before it is done: whoever dies, it is known
         build = Builder(f"forward what is routed on {ground.parent or 'this host'}")
         _rules(build, ground.table, (*forwarding.of_table(entries, ground.table), *switches))
         build.chapter("forwarding, where it is needed and was not on")
         for each in switches:
             build.host(Write(NO_SLOT, each.path, each.value), undo=(Write(NO_SLOT, each.path, each.former),))
+        for each in dropped:
+            build.host(Write(NO_SLOT, each.path, each.former), optional=True)
         run(build.plan())
+        book.write(ground.holder, switches)
 
 
 def held(name: str) -> tuple[str, ...]:

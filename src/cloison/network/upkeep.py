@@ -167,8 +167,11 @@ def _bring_up(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, 
         seen = _seen(of, facts, entries)
         os.makedirs(os.path.dirname(of.data), mode=0o700, exist_ok=True)
         _write(f"{of.run}/network", msgspec.json.encode(of))
-        book.write(forwarding.holder(of), seen.switches)  # before it is done: whoever dies, it is known
+        book.write(
+            forwarding.holder(of), (*seen.switches, *seen.dropped)
+        )  # before it is done: whoever dies, it is known
         run(bridge.plan_up(of, seen, places()))
+        book.write(forwarding.holder(of), seen.switches)
     _mark(of)
 
 
@@ -194,14 +197,15 @@ def _seen(of: Network, facts: host.Host, entries: dict[str, tuple[forwarding.Swi
             interface=of.bridge,
         )
     own = tuple(cidr for index, cidr in facts.addresses if link and index == link.index)
+    wanted = forwarding.wanted(of, facts.uplinks(without=(of.bridge,)))
+    switches = forwarding.needed(forwarding.holder(of), wanted, entries)
     return bridge.Seen(
         index=link.index if link else 0,
         addresses=own,
         has_ipv6=host.has_ipv6(),
         has_force_forwarding=forwarding.has_force_forwarding(),
-        switches=forwarding.needed(
-            forwarding.holder(of), forwarding.wanted(of, facts.uplinks(without=(of.bridge,))), entries
-        ),
+        switches=switches,
+        dropped=forwarding.given_back(forwarding.holder(of), entries, kept=switches),
         opened=forwarding.of_table(entries, of.table),
         nft=process.needed(NFT[0], package=NFT[1]),
         dnsmasq=process.needed(DNSMASQ[0], package=DNSMASQ[1]) if of.is_served else "",

@@ -55,6 +55,36 @@ def test_internal_has_no_outside(nicked: Nicked, engine: Engine, outside: World)
         assert netlab.cannot_reach(web, netlab.OUTSIDE4)
 
 
+def test_what_becomes_internal_gives_forwarding_back(nicked: Nicked, engine: Engine) -> None:
+    before = netlab.switches()
+    engine.networks.create("back", ["internal=true"])
+    nicked("web", "nics.eth0.network=back")
+    internal = {path: value for path, value in netlab.switches().items() if path in before}
+    assert internal == before
+    engine.networks.set("back", "internal=false")
+    assert {path: value for path, value in netlab.switches().items() if path in before} != before
+    engine.networks.set("back", "internal=true")
+    assert {path: value for path, value in netlab.switches().items() if path in before} == before
+
+
+def test_what_is_no_way_outside_any_more_forwards_no_more(nicked: Nicked, engine: Engine, lab: netlab.Lab) -> None:
+    lab.host.do("ip link add other0 type veth peer name other1; ip address add 203.0.112.2/24 dev other0")
+    lab.host.do("ip link set other0 up; ip link set other1 up; ip address add 2001:db8:2::2/64 dev other0 nodad")
+
+    def switches() -> dict[str, str]:
+        return {path: value for path, value in netlab.switches().items() if "/other0/" in path}
+
+    try:
+        before = switches()
+        nicked("web")
+        assert switches() != before
+        lab.host.do("ip address del 203.0.112.2/24 dev other0; ip address del 2001:db8:2::2/64 dev other0")
+        engine.networks.set("cloison0", "mtu=1400")
+        assert switches() == before
+    finally:
+        lab.host.do("ip link delete other0")
+
+
 def test_internal_has_no_outside_for_what_is_routed_either(nicked: Nicked, engine: Engine, outside: World) -> None:
     """It has a default route by its nature, and is no port of the bridge."""
     engine.networks.create("back", ["internal=true"])

@@ -43,8 +43,8 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
     `index` is that of the interface named like the bridge, 0 where there is none; `parent_index` that of the parent.
     `addresses` are those that it has. `switches` are to be set, or given back; `opened` are those of the whole
-    installation; `dropped` are those that this network has had and needs no more. `nft` and `dnsmasq` are programs, empty
-    where they are not needed; `user` is whom dnsmasq becomes.
+    installation; `dropped` are those that this network has had and needs no more. `nft` and `dnsmasq` are programs,
+    empty where they are not needed; `user` is whom dnsmasq becomes.
     `foreign` are commands for a firewall that is not cloison's."""
 
     index: int = 0

@@ -103,8 +103,9 @@ class Pools:
             raise Exists(f"there is already a storage pool {name!r}", hint="choose another name")
         given = sources.options(driver, size, options)
         taken = {self._place(pool): pool.name for pool in self.all()}
-        if os.path.realpath(source) in taken:
-            raise Exists(f"{source} is the storage pool {taken[os.path.realpath(source)]} already")
+        wanted = os.path.realpath(source) if source.startswith("/") else source
+        if wanted in taken:
+            raise Exists(f"{source} is the storage pool {taken[wanted]} already")
         with self._lock(name).alone(timeout_s=LOCK_PATIENCE_S):
             found = sources.made(driver, self._home(name), source, size)
             pool = Pool(name, driver, found.directory, time.time_ns(), given, found.device)

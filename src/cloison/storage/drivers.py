@@ -6,7 +6,8 @@ from cloison.base.errors import Invalid
 from cloison.base.units import parse_size
 from cloison.storage.driver import Driver
 
-NAMES = ("overlay", "dir", "btrfs", "loop")
+DEFAULT_BYTES = 10 << 30
+NAMES = ("overlay", "dir", "btrfs", "loop", "lvm", "zfs")
 
 
 def driver(kind: str, pool: str, path: str, options: Mapping[str, str]) -> Driver:
@@ -25,10 +26,22 @@ def driver(kind: str, pool: str, path: str, options: Mapping[str, str]) -> Drive
 
             return BtrfsDriver(pool, path)
         case "loop":
-            from cloison.storage.image_file import DEFAULT_BYTES, LoopDriver
+            from cloison.storage.image_file import LoopDriver
 
-            size = parse_size(options["size"], key="size") if "size" in options else DEFAULT_BYTES
             has_quotas = options.get("user_quotas") == "true"
-            return LoopDriver(pool, path, default_bytes=size, has_user_quotas=has_quotas)
+            return LoopDriver(pool, path, default_bytes=_size(options), has_user_quotas=has_quotas)
+        case "lvm":
+            from cloison.storage.lvm import LvmDriver
+
+            return LvmDriver(pool, path, default_bytes=_size(options))
+        case "zfs":
+            from cloison.storage.zfs import ZfsDriver
+
+            return ZfsDriver(pool, path)
         case _:
             raise Invalid(f"there is no storage driver {kind!r}", hint=f"there is {', '.join(NAMES)}")
+
+
+def _size(options: Mapping[str, str]) -> int:
+    """What a tree gets that is given no limit."""
+    return parse_size(options["size"], key="size") if "size" in options else DEFAULT_BYTES

@@ -24,7 +24,6 @@ from cloison.storage.driver import Abilities, Progress, Size, Space, Tree, Used
 from cloison.storage.plain import PlainDriver
 from cloison.storage.programs import Programs
 
-DEFAULT_BYTES = 10 << 30
 _PATIENCE_S = 10.0  # for the kernel, which lets go of a file system when its last mount namespace is gone
 _NEARLY_FULL = 16 << 20
 _USER_QUOTAS = ("usrquota", "grpquota")
@@ -34,9 +33,7 @@ class LoopDriver(PlainDriver):
     """The pool `pool`, in the directory `path`. `default_bytes` is the size of a tree that is given none;
     `has_user_quotas`: they are counted for users and groups inside."""
 
-    def __init__(
-        self, pool: str, path: str, *, default_bytes: int = DEFAULT_BYTES, has_user_quotas: bool = False
-    ) -> None:
+    def __init__(self, pool: str, path: str, *, default_bytes: int, has_user_quotas: bool = False) -> None:
         super().__init__(pool, path)
         self._default_bytes = default_bytes
         self._has_user_quotas = has_user_quotas

@@ -18,7 +18,11 @@ from cloison.storage import drivers
 from cloison.storage.programs import Programs
 
 LEAST_BYTES = 128 << 20  # mkfs.btrfs(8) wants 109 MiB
-_KNOWN = {"loop": {"size": "such as 10G", "user_quotas": "true or false"}}
+_KNOWN = {
+    "loop": {"size": "such as 10G", "user_quotas": "true or false"},
+    "lvm": {"size": "such as 10G"},
+}
+_BY_NAME = {"lvm": "a volume group and a thin pool, such as vg0/thin", "zfs": "a dataset, such as tank/cloison"}
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -33,7 +37,7 @@ def options(driver: str, size: str, assignments: Iterable[str]) -> dict[str, str
     if driver not in drivers.NAMES:
         raise Invalid(f"there is no storage driver {driver!r}", hint=f"there is {', '.join(drivers.NAMES)}")
     known = _KNOWN.get(driver, {})
-    found = {"size": size} if size and driver == "loop" else {}
+    found = {"size": size} if size and "size" in known else {}
     for assignment in assignments:
         key, equals, value = assignment.partition("=")
         if not equals or key not in known:
@@ -49,8 +53,12 @@ def options(driver: str, size: str, assignments: Iterable[str]) -> dict[str, str
 
 def made(driver: str, home: str, source: str, size: str) -> Source:
     """The place of a new pool. Raises Invalid, NotFound, Exists, Unsupported."""
-    if size and driver not in ("btrfs", "loop"):
-        raise Invalid(f"--size is for the storage drivers btrfs and loop, not for {driver}")
+    if size and driver not in ("btrfs", "loop", "lvm"):
+        raise Invalid(f"--size is for the storage drivers btrfs, loop and lvm, not for {driver}")
+    if driver in _BY_NAME:
+        if source.startswith(("/", "-")) or not source.replace("/", "") or (driver == "lvm" and source.count("/") != 1):
+            raise Invalid(f"--source {source or 'is missing'}: write {_BY_NAME[driver]}")
+        return Source(source)
     if not source:
         return _in_file(home, size) if driver == "btrfs" and size else Source("")
     if size and driver == "btrfs":

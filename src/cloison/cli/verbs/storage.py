@@ -32,13 +32,20 @@ def command() -> None:
 )
 @click.argument("pool")
 @click.argument("options", nargs=-1, metavar="[OPTION=VALUE]...")
-@click.option("-d", "--driver", default="overlay", metavar="DRIVER", help="overlay (default), dir, btrfs or loop.")
-@click.option("--source", default="", metavar="PATH", help="A directory to keep it in; for btrfs a disk, too.")
+@click.option(
+    "-d", "--driver", default="overlay", metavar="DRIVER", help="overlay (default), dir, btrfs, loop, lvm or zfs."
+)
+@click.option(
+    "--source",
+    default="",
+    metavar="PATH",
+    help="A directory to keep it in; for btrfs a disk, too; for lvm GROUP/THINPOOL, for zfs a dataset.",
+)
 @click.option(
     "--size",
     default="",
     metavar="SIZE",
-    help="btrfs: that of the file that it is made in; loop: what an instance has without limits.disk (10G).",
+    help="btrfs: that of the file that it is made in; loop, lvm: what an instance has without limits.disk (10G).",
 )
 @pass_invocation
 def _create(invocation: Invocation, pool: str, options: tuple[str, ...], driver: str, source: str, size: str) -> None:

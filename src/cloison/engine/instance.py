@@ -285,7 +285,7 @@ class Instance:
 
     def repair(self) -> bool:
         """Take back what a dead launcher or monitor left; False when there was nothing."""
-        was_held = self._is_left_held()
+        was_held = self._is_left_held() or self._is_left_rewired()
         with self.command("repair"):
             return self._repair() or was_held
 
@@ -509,6 +509,8 @@ class Instance:
                 raise NotFound(f"the instance {self.name!r} has just been deleted", name=self.name) from None
             if self._is_left_held():
                 self._let_go()
+            if self._is_left_rewired():
+                self._rewire()
             before = self._record
             yield
         if before.stands_for != self._record.stands_for:
@@ -522,6 +524,15 @@ class Instance:
         from cloison.engine import holding
 
         return holding.release(self._engine, self._record)
+
+    def _is_left_rewired(self) -> bool:
+        """The same of somebody who was changing its nics."""
+        return os.path.exists(f"{self.directory}/rewiring")
+
+    def _rewire(self) -> bool:
+        from cloison.engine import live_nics, rewiring
+
+        return rewiring.settle(self._engine, self._record, live_nics.take_back)
 
     def adopted(self) -> Record:
         """Its record with a tree; what was made before there were pools gets one. Only while it is stopped."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.errors import Invalid
-from cloison.engine import interfaces
+from cloison.engine import interfaces, rewiring
 from cloison.engine.records import Record
 from cloison.engine.wiring import Networks
 from cloison.network.nft import exchange
@@ -43,6 +43,7 @@ def accept(engine: "Engine", record: Record, live: Config) -> None:
 def changed(engine: "Engine", before: Record, after: Record) -> Iterator[None]:
     """The nics of what runs are those in force in `after`; those of `before`, when something goes wrong inside."""
     done: list[_Step] = []
+    rewiring.note(engine, before, after)
     try:
         for change, back in _steps(engine, _in_force(before), _in_force(after)):
             change()
@@ -51,7 +52,29 @@ def changed(engine: "Engine", before: Record, after: Record) -> Iterator[None]:
     except BaseException:
         for back in reversed(done):
             back()
+        rewiring.forget(engine, before)
         raise
+    rewiring.forget(engine, before)
+
+
+def take_back(engine: "Engine", before: Record, after: Record) -> None:
+    """The nics of what runs are those in force in `before`, however far somebody came who has died. Those that were to
+    be exchanged are made anew."""
+    before, after = _in_force(before), _in_force(after)
+    old = _interfaces(engine, before)
+    new = _interfaces(engine, after)
+    driver, instance_id, name = engine.driver, before.id, before.name
+    touched, ruled = _touched(before, after, old, new)
+    for nic in touched:
+        if nic in ruled:
+            driver.change_rules(instance_id, name, *_exchanged(new[nic], old[nic]))
+    for nic in touched:
+        for each in (new.get(nic), old.get(nic)):
+            if each is not None and nic not in ruled:
+                driver.detach_interface(instance_id, name, each)
+    for nic in touched:
+        if nic in old and nic not in ruled:
+            driver.attach_interface(instance_id, name, old[nic])
 
 
 def _in_force(record: Record) -> Record:
@@ -62,7 +85,7 @@ def _in_force(record: Record) -> Record:
 
 def _steps(engine: "Engine", before: Record, after: Record) -> Iterator[tuple[_Step, _Step]]:
     """What is to be done, each with what takes it back: first everything goes that has to."""
-    old = {each.name: each for each in interfaces.interfaces(engine, before, is_dry=True, before=before.config)}
+    old = _interfaces(engine, before)
     new = {each.name: each for each in interfaces.interfaces(engine, after, before=before.config)}
     driver, instance_id, name = engine.driver, before.id, before.name
 
@@ -73,13 +96,10 @@ def _steps(engine: "Engine", before: Record, after: Record) -> Iterator[tuple[_S
         return lambda: driver.detach_interface(instance_id, name, interface)
 
     def rules(one: Interface, other: Interface) -> _Step:
-        there = msgspec.structs.replace(other, nft=exchange(one.nft_undo, other.nft))
-        back = msgspec.structs.replace(one, nft=exchange(other.nft_undo, one.nft))
+        back, there = _exchanged(one, other)
         return lambda: driver.change_rules(instance_id, name, back, there)
 
-    touched = [nic for nic in sorted({*old, *new}) if _said(before, nic) != _said(after, nic)]
-    both = [nic for nic in touched if nic in old and nic in new]
-    ruled = [nic for nic in both if _without_rules(old[nic]) == _without_rules(new[nic])]
+    touched, ruled = _touched(before, after, old, new)
     for nic in touched:
         if nic in old and nic not in ruled:
             yield detach(old[nic]), attach(old[nic])
@@ -89,6 +109,27 @@ def _steps(engine: "Engine", before: Record, after: Record) -> Iterator[tuple[_S
     for nic in touched:
         if nic in new and nic not in ruled:
             yield attach(new[nic]), detach(new[nic])
+
+
+def _interfaces(engine: "Engine", record: Record) -> dict[str, Interface]:
+    return {each.name: each for each in interfaces.interfaces(engine, record, is_dry=True, before=record.config)}
+
+
+def _touched(
+    before: Record, after: Record, old: dict[str, Interface], new: dict[str, Interface]
+) -> tuple[list[str], list[str]]:
+    """The nics of which something else is said, and those among them that can stay where they are."""
+    touched = [nic for nic in sorted({*old, *new}) if _said(before, nic) != _said(after, nic)]
+    both = [nic for nic in touched if nic in old and nic in new]
+    return touched, [nic for nic in both if _without_rules(old[nic]) == _without_rules(new[nic])]
+
+
+def _exchanged(one: Interface, other: Interface) -> tuple[Interface, Interface]:
+    """Both, each with what makes its packet rules of those of the other."""
+    return (
+        msgspec.structs.replace(one, nft=exchange(other.nft_undo, one.nft)),
+        msgspec.structs.replace(other, nft=exchange(one.nft_undo, other.nft)),
+    )
 
 
 def _said(record: Record, nic: str) -> tuple[object, object, dict[str, object]]:

@@ -322,6 +322,8 @@ class Engine:
         if building.recipe_path(self, reference) and (rebuild or self.images.known(reference) is None):
             return building.build(self, reference, options or {}, "", rebuild=rebuild, progress=progress)
         if ":" in reference:
+            if rebuild:
+                raise Invalid(f"{reference} is not built here", hint=f"cloison image pull {reference}")
             return self.servers.image(reference, options=options, progress=progress)
         from cloison.images import obtain
 

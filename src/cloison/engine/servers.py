@@ -164,7 +164,7 @@ class Servers:
         if compression not in ("", *pushing.COMPRESSIONS):
             known = ", ".join(pushing.COMPRESSIONS)
             raise Invalid(f"there is no compression {compression!r} for layers", hint=f"there is {known}")
-        image = self._engine.images.known(name) or self._engine.images.find(name.removeprefix(SCHEME))
+        image = self._engine.images.find(name)
         reference, remote = self._reference(target or f"{SCHEME}{name.removeprefix(SCHEME)}")
         insecure = (reference.host,) if is_insecure else ()
         proxy = remote.proxy if remote else ""

@@ -57,7 +57,7 @@ class ImageStore:
 
     def known(self, reference: str) -> Image | None:
         """The image of this name, or the only one of which this is the start of the digest (6 digits or more)."""
-        images = self.images()
+        reference, images = _plain(reference), self.images()
         named = [image for image in images if reference in image.names]
         found = named or [image for image in images if _begins_digest(reference, image.digest)]
         return found[0] if len(found) == 1 else None
@@ -65,8 +65,9 @@ class ImageStore:
     def find(self, name: str) -> Image:
         """The image of this name, of this digest, or of which this is the start of the digest (6 digits or more).
 
-        "debian" finds "debian/12" where that is the only Debian. Raises NotFound, and Invalid where several fit."""
-        images = self.images()
+        "debian" finds "debian/12" where that is the only Debian, and "docker://debian" what was pulled by that. Raises
+        NotFound, and Invalid where several fit."""
+        name, images = _plain(name), self.images()
         found = (
             [image for image in images if name in image.names]
             or [image for image in images if any(known.startswith(f"{name}/") for known in image.names)]
@@ -240,6 +241,15 @@ class ImageStore:
                 hint="move the store's directory away; its images are built again when they are asked for",
                 path=self._index_path,
             ) from damage
+
+
+def _plain(reference: str) -> str:
+    """The name under which the store has what a registry has under this reference. Raises Invalid for a wrong one."""
+    if not reference.startswith("docker://"):
+        return reference
+    from cloison.images.servers.references import parse
+
+    return parse(reference).name
 
 
 def _begins_digest(text: str, digest: str) -> bool:

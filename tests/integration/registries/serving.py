@@ -85,11 +85,17 @@ class RunningRegistry:
 
 @contextlib.contextmanager
 def registry(
-    directory: Path, *, authority: Authority | None = None, is_basic: bool = False, tokens: "TokenServer | None" = None
+    directory: Path,
+    *,
+    authority: Authority | None = None,
+    is_basic: bool = False,
+    is_mutual: bool = False,
+    tokens: "TokenServer | None" = None,
 ) -> Iterator[RunningRegistry]:
     """Debian's docker-registry on loopback; its data below `directory`.
 
-    With TLS its name is 0.0.0.0, which leads here as well, but is not one that is insecure without being said to be."""
+    `is_mutual`: it wants a certificate of its clients, too. With TLS its name is 0.0.0.0, which leads here as well, but
+    is not one that is insecure without being said to be."""
     directory.mkdir()
     name = "0.0.0.0" if authority else "127.0.0.1"
     running = RunningRegistry(f"{name}:{free_port()}", directory, "https" if authority else "http")
@@ -100,7 +106,9 @@ def registry(
         "http": {"addr": running.host.replace("0.0.0.0", "127.0.0.1")},
     }
     if authority:
-        tls = {"certificate": str(authority.certificate), "key": str(authority.key)}
+        tls: dict[str, object] = {"certificate": str(authority.certificate), "key": str(authority.key)}
+        if is_mutual:
+            tls["clientcas"] = [str(authority.ca)]
         config["http"] = {"addr": running.host.replace("0.0.0.0", "127.0.0.1"), "tls": tls}
     if is_basic:
         (directory / "htpasswd").write_text(f"{USER}:{_bcrypt(PASSWORD)}\n")

@@ -4,13 +4,14 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 from pathlib import Path
 
 import pytest
 
 import cloison
 from cloison import Engine
-from cloison.base.errors import Denied, Remote
+from cloison.base.errors import Denied, Host, Remote
 from tests.integration.registries import serving
 from tests.integration.registries.building import Made, skopeo
 from tests.integration.registries.conftest import PROGRAM, Cli, host_settings
@@ -81,6 +82,22 @@ def test_an_authority_that_nobody_knows_is_refused_with_what_to_do(cli: Cli, gua
     assert code == 7 and f"the certificate of {guarded.host} cannot be verified" in said
     assert f"/etc/docker/certs.d/{guarded.host}/ca.crt" in said
     assert login(cli, guarded.host, PASSWORD, "--no-tls-verify")[0] == 0
+
+
+def test_a_registry_that_wants_a_certificate_of_ours_gets_it(
+    engine: Engine, root: Path, authority: Authority, tmp_path: Path
+) -> None:
+    with serving.registry(tmp_path / "mutual", authority=authority, is_mutual=True) as running:
+        entrusted(root, authority, running.host)
+        with pytest.raises(Remote, match=f"the connection to {running.host}"):
+            engine.servers.search(f"docker://{running.host}")
+        place = authority.certs_d(running.host) / running.host
+        shutil.copy(authority.certificate, place / "client.cert")
+        shutil.copy(authority.key, place / "client.key")
+        assert engine.servers.search(f"docker://{running.host}") == ()
+        (place / "client.key").unlink()
+        with pytest.raises(Host, match=r"client\.cert cannot be used"):
+            engine.servers.search(f"docker://{running.host}")
 
 
 def test_plain_http_is_only_spoken_where_that_was_said(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import cloison
 from cloison import Engine
 from cloison.base.errors import CloisonError, Denied, NoSpace, NotFound, Remote, Unsupported
 from cloison.images import Image
@@ -260,6 +261,33 @@ def test_through_a_proxy_of_the_environment(
     between.faults = []
     whole(engine, engine.servers.pull(f"docker://{pushed}"), made)
     assert any(one.path.startswith(f"http://{plain.host}/v2/team/it/") for one in between.asked)
+
+
+def test_through_a_proxy_of_the_configuration(
+    root: Path, between: Proxy, pushed: str, plain: RunningRegistry, made: Made
+) -> None:
+    lab = f'[remotes.lab]\nurl = "http://{plain.host}"\nprotocol = "oci"\nproxy = "http://{between.host}"\n'
+    for settings, reference in (
+        (f'[registries]\nproxy = "http://{between.host}"\n', f"docker://{pushed}"),
+        (lab, "lab:team/it:1"),
+    ):
+        host_settings(root, settings)
+        between.asked.clear()
+        engine = cloison.open(str(root))
+        whole(engine, engine.servers.pull(reference), made)
+        assert any(one.path.startswith(f"http://{plain.host}/v2/team/it/") for one in between.asked)
+        engine.images.remove(engine.images.images()[0].names[0])
+        engine.store.close()
+
+
+def test_what_was_pulled_is_found_by_its_reference(cli: Cli, pushed: str, engine: Engine) -> None:
+    assert cli("image", "pull", f"docker://{pushed}", "-q").returncode == 0
+    told = json.loads(cli("image", "info", f"docker://{pushed}", "--json").stdout)
+    assert told["names"] == [pushed]
+    build = cli("image", "build", f"docker://{pushed}")
+    assert build.returncode == 2 and f"cloison image pull docker://{pushed}" in build.stderr
+    assert cli("image", "rm", f"docker://{pushed}").returncode == 0
+    assert engine.images.images() == ()
 
 
 def test_two_at_once_make_one_image(engine: Engine, pushed: str, made: Made) -> None:

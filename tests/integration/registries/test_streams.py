@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -133,7 +134,7 @@ class Files(Handler):
     root: Path
 
     def hand_out(self) -> None:
-        path = self.root / self.path.lstrip("/")
+        path = self.root / urlsplit(self.path).path.lstrip("/")  # a proxy is asked for whole addresses
         if not path.is_file():
             return self.answered(404)
         content = path.read_bytes()
@@ -292,6 +293,14 @@ def test_a_mirror_is_asked_first_and_need_not_be_there(root: Path, server: Proxy
     host_settings(root, f'[remotes.lan]\n{url}\nmirrors = ["http://127.0.0.1:{serving.free_port()}"]\n')
     engine = cloison.open(str(root))
     assert engine.servers.pull("lan:testix/1").names == ("lan:testix/1",)
+    engine.store.close()
+
+
+def test_a_server_may_have_a_proxy_of_its_own(root: Path, server: Proxy) -> None:
+    host_settings(root, f'[remotes.lan]\nurl = "http://{server.behind}"\nproxy = "http://{server.host}"\n')
+    engine = cloison.open(str(root))
+    engine.servers.pull("lan:testix/1")
+    assert server.asked and all(one.path.startswith(f"http://{server.behind}/") for one in server.asked)
     engine.store.close()
 
 

@@ -110,10 +110,12 @@ def _restore(engine: "Engine", record: Record) -> bool:
         name = table_of(engine.layout.root)
         made = interfaces.interfaces(engine, running, is_dry=True, before=running.config)
         documents = [each.nft for each in made if each.nft and not ground.has_chains(name, each.nft)]
-        if documents and engine.driver.observe(record.id).pid:
-            ground.ensure_rules(name, engine.driver.carry_out)
-            ground.carry_out(documents, f"the packet rules of {record.name}", engine.driver.carry_out)
-            return True
+        if engine.driver.observe(record.id).pid:
+            is_plugged = ground.plug(made, engine.driver.carry_out)
+            if documents:
+                ground.ensure_rules(name, engine.driver.carry_out)
+                ground.carry_out(documents, f"the packet rules of {record.name}", engine.driver.carry_out)
+            return is_plugged or bool(documents)
     return False
 
 

@@ -244,9 +244,13 @@ class Networks:
         return value, upkeep.index_if_up(value) or self._bring_up(value)
 
     def _bring_up(self, value: Network) -> int:
-        """Whoever emptied the packet rules of this host has hit others, too: they have theirs back as well."""
+        """Whoever emptied the packet rules of this host has hit others, too: they have theirs back as well. So
+        have those who were on a bridge that somebody has deleted."""
         driver = self._engine.driver
-        is_alone = not value.is_own or ground.has_tables(value.table)
+        is_whole = ground.has_tables(value.table) and (
+            not upkeep.was_up(value) or host.interface(value.bridge) is not None
+        )
+        is_alone = not value.is_own or is_whole
         index = upkeep.ensure(value, driver.carry_out, driver.places)
         if not is_alone:
             self._engine.restore_networks()

@@ -16,7 +16,10 @@ from cloison.network.forwarding import Switch, closed_before
 from cloison.network.nft import Document
 from cloison.network.upkeep import NFT, Runner
 from cloison.plan.builder import Builder
+from cloison.plan.network import compile_port
 from cloison.plan.steps import NO_SLOT, Run, Write
+from cloison.spec.network import Interface
+from cloison.spec.nics import BRIDGED
 
 
 class Ground(msgspec.Struct, frozen=True):
@@ -118,6 +121,17 @@ def _rules(build: Builder, name: str, opened: tuple[Switch, ...]) -> None:
     table.open_(document, closed_before(opened, "ipv4"), closed_before(opened, "ipv6"))
     if document.text():
         build.host(bridge.nft(nft, document))
+
+
+def plug(interfaces: Iterable[Interface], run: Runner) -> bool:
+    """Have the host's ends be ports of their bridges, one of which may have been made anew. Whether one was not."""
+    is_done = False
+    for each in interfaces:
+        link = host.interface(each.host_name) if each.type == BRIDGED and each.master_index else None
+        if link is not None and link.master != each.master_index:
+            run(compile_port(f"make {each.host_name} a port of {each.master}", each, link.index))
+            is_done = True
+    return is_done
 
 
 def has_chains(name: str, documents: str) -> bool:

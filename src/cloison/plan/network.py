@@ -152,6 +152,19 @@ def compile_rules(title: str, before: Interface, after: Interface, place: Networ
     return build.plan()
 
 
+def compile_port(title: str, interface: Interface, host_index: int) -> Plan:
+    """The plan that makes the host's end a port of its bridge, which is another one than it was."""
+    build = Builder(title)
+    messages = [netlink.set_link(host_index, master=interface.master_index)]
+    words = [f"link set dev {interface.host_name} master {interface.master}"]
+    for message, word in _port(interface, host_index):
+        messages.append(message)
+        words.append(word)
+    for step in _batches("; ".join(words), messages):
+        build.host(step)
+    return build.plan()
+
+
 def rules_undo(place: NetworkPlace, interface: Interface) -> tuple[Step, ...]:
     """What takes the packet rules of an interface back, and the queue that they lead to."""
     return (

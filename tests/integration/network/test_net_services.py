@@ -55,6 +55,25 @@ def test_internal_has_no_outside(nicked: Nicked, engine: Engine, outside: World)
         assert netlab.cannot_reach(web, netlab.OUTSIDE4)
 
 
+@pytest.mark.parametrize("how", ["start", "repair"])
+def test_a_bridge_that_somebody_deletes_comes_back_with_its_ports(
+    how: str, nicked: Nicked, engine: Engine, lab: netlab.Lab
+) -> None:
+    engine.networks.create("lan", ["isolated=true"])
+    web = nicked("web", "nics.eth0.network=lan")
+    bridge = netlab.bridge_of(web)
+    lab.host.do(f"ip link delete {bridge}")
+    if how == "repair":
+        engine.repair()
+    else:
+        nicked("db", "nics.eth0.network=lan")
+    assert netlab.bridge_of(web) == bridge
+    end = netlab.link(HERE, f"v{web.id[:8]}n0")
+    assert end["linkinfo"]["info_slave_data"]["isolated"] is True
+    with netlab.serving(web):
+        assert "E" not in netlab.asks(HERE, netlab.address(web))
+
+
 def test_what_becomes_internal_gives_forwarding_back(nicked: Nicked, engine: Engine) -> None:
     before = netlab.switches()
     engine.networks.create("back", ["internal=true"])

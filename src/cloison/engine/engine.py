@@ -475,7 +475,7 @@ class Engine:
             done += [Repaired("network without a record", name) for name in self.networks.repair()]
         except CloisonError as problem:
             failed.append(problem)
-        for what, find in (("nobody's", self._sweep), ("taken from networks", self.restore_networks)):
+        for what, find in (("nobody's", self._sweep), ("what somebody had taken from", self.restore_networks)):
             try:
                 done += [Repaired(what, where) for where in find()]
             except CloisonError as problem:

@@ -1,0 +1,332 @@
+"""Commands that are killed at any moment, and disks that are full at any: nothing that was there is lost, and nothing
+half-made counts.
+
+A command runs in a process of its own that counts what it does to files and to the store, and kills itself at the n-th
+of these moments. Afterwards `cloison repair` and `cloison image verify` have to find everything in order.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import cloison
+from cloison import Engine, Instance, State
+from cloison.engine.transfer_stream import Reader
+from tests.integration.conftest import PROGRAM, inside
+from tests.integration.storage.conftest import mounted
+from tests.integration.storage.test_snapshots import add_pool, write
+from tests.integration.storage.test_transfer import INIT
+
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup, pytest.mark.timeout(300)]
+POINTS = 9  # of each command, spread over all its moments
+
+COUNTED = """
+import os, sys
+at, seen = {at}, 0
+KINDS = ("os.mkdir", "os.rename", "os.rmdir", "os.remove", "os.link", "os.chmod", "os.chown", "os.setxattr", "os.utime")
+
+def moment():
+    global seen
+    seen += 1
+    if seen == at:
+        os.kill(os.getpid(), 9)
+
+def hear(event, args):
+    if event in KINDS or (event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)):
+        moment()
+
+from cloison.engine import store
+class Counted(store.Transaction):
+    def put(self, key, value):
+        moment()
+        super().put(key, value)
+        moment()
+store.Transaction = Counted
+sys.addaudithook(hear)
+from cloison.cli.main import run
+code = run({words!r})
+print("moments", seen, file=sys.__stderr__)
+sys.exit(code)
+"""
+
+
+def command(root: Path, *words: str, at: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run one, which is killed at a moment; 0 is never."""
+    return subprocess.run(
+        [sys.executable, "-c", COUNTED.format(words=list(words), at=at)],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "CLOISON_ROOT": str(root)},
+        timeout=120,
+    )
+
+
+def moments(done: subprocess.CompletedProcess[str]) -> int:
+    assert done.returncode == 0, done
+    return int(done.stderr.rpartition("moments ")[2])
+
+
+def cloison_says(root: Path, *words: str) -> str:
+    environment = {**os.environ, "CLOISON_ROOT": str(root)}
+    done = subprocess.run([PROGRAM, *words], capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0, done
+    return done.stdout
+
+
+def expect_order(engine: Engine) -> None:
+    """All that there is is whole, and mentioned; nothing is left over."""
+    root = Path(engine.layout.root)
+    cloison_says(root, "repair")
+    cloison_says(root, "image", "verify")
+    assert cloison_says(root, "repair") == "there was nothing to take back\n"
+    known = {instance.id for instance in engine.instances()}
+    assert set(os.listdir(engine.layout.instances)) == known
+    for pool in engine.pools.all():
+        trees = set(engine.pools.driver(pool.name).names())
+        mentioned = engine.pools.mentioned(pool.name)
+        assert trees == {name for tree in mentioned for name in (tree.name, *tree.lower) if name[0] != "/"}
+    assert not list(Path(engine.layout.images).glob("tmp/*"))
+    for entry in (*engine.store.list("names/"), *engine.store.list("ranges/")):
+        assert entry.value.decode() in known
+    for entry in (*engine.store.list("snapshots/"), *engine.store.list("schedules/")):
+        assert entry.key.split("/")[1] in known
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "root"
+    cloison.open(str(root)).image("busybox")
+    return root
+
+
+@pytest.fixture(params=["overlay", "btrfs"])
+def box(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Iterator[Instance]:
+    """A running container with files and a snapshot, in a pool of its kind."""
+    with mounted("btrfs", tmp_path) as point:
+        pool = "default" if request.param == "overlay" else add_pool(engine, "p", "btrfs", point / "pool")
+        box = engine.launch("busybox", "box", config=INIT, storage=pool)
+        write(box, "/root/a", "then")
+        box.snapshots.create("then")
+        write(box, "/root/a", "now")
+        yield box
+        for instance in engine.instances():
+            instance.delete(force=True)
+
+
+def expect_the_box(engine: Engine, *, text: str = "now") -> None:
+    """What was there before is there."""
+    box = engine.get("box")
+    assert "then" in [each.name for each in box.snapshots.list()]
+    if box.state is not State.RUNNING:
+        assert box.state is State.STOPPED
+        box.start()
+    assert inside(box, "cat", "/root/a") == f"{text}\n"
+
+
+def each_moment(root: Path, *words: str, before: Callable[[], object] = lambda: None) -> Iterator[int]:
+    """Run a command to its end to count its moments, then once for each of some, where it is killed."""
+    before()
+    total = moments(command(root, *words))
+    yield 0
+    for number in range(POINTS):
+        before()
+        at = 1 + number * total // POINTS
+        done = command(root, *words, at=at)
+        assert done.returncode == -9, (at, total, done)
+        yield at
+
+
+def test_a_snapshot_of_what_runs(engine: Engine, box: Instance, root: Path) -> None:
+    def clean() -> None:
+        for each in engine.get("box").snapshots.list():
+            if each.name == "new":
+                engine.get("box").snapshots.delete("new")
+
+    for _at in each_moment(root, "snapshot", "create", "box", "new", before=clean):
+        expect_order(engine)
+        assert box.state is State.RUNNING
+        expect_the_box(engine)
+
+
+def test_a_restore(engine: Engine, box: Instance, root: Path) -> None:
+    def stopped() -> None:
+        box = engine.get("box")
+        if box.state is State.RUNNING:
+            write(box, "/root/a", "now")
+            box.stop(force=True)
+
+    for at in each_moment(root, "snapshot", "restore", "box", "then", before=stopped):
+        expect_order(engine)
+        names = [each.name for each in engine.get("box").snapshots.list()]
+        is_done = engine.get("box").record.is_restored
+        assert ("pre-restore" in names) == is_done
+        assert is_done or at
+        expect_the_box(engine, text="then" if is_done else "now")
+
+
+def test_a_copy(engine: Engine, box: Instance, root: Path) -> None:
+    def clean() -> None:
+        for instance in engine.instances():
+            if instance.name == "new":
+                instance.delete(force=True)
+
+    for at in each_moment(root, "copy", "box", "new", before=clean):
+        expect_order(engine)
+        expect_the_box(engine)
+        copies = [instance for instance in engine.instances() if instance.name == "new"]
+        assert copies or at
+        for copy in copies:
+            copy.start()
+            assert inside(copy, "cat", "/root/a", "/etc/hostname") == "now\nnew\n"
+
+
+def test_an_export_and_an_import(engine: Engine, box: Instance, root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+
+    def clean() -> None:
+        for instance in engine.instances():
+            if instance.name == "new":
+                instance.delete(force=True)
+
+    for at in each_moment(root, "export", "box", str(file), before=lambda: file.unlink(missing_ok=True)):
+        expect_order(engine)
+        expect_the_box(engine)
+        assert file.exists() or at
+        if file.exists():
+            assert [section.kind for section in Reader([file.read_bytes()]).sections()][-1] == "tree"
+        for left in tmp_path.glob("file.part-*"):
+            left.unlink()
+    cloison_says(root, "export", "--force", "box", str(file))
+    for at in each_moment(root, "import", str(file), "new", before=clean):
+        expect_order(engine)
+        expect_the_box(engine)
+        copies = [instance for instance in engine.instances() if instance.name == "new"]
+        assert copies or at
+        for copy in copies:
+            copy.start()
+            assert inside(copy, "cat", "/root/a", "/etc/hostname") == "now\nnew\n"
+
+
+def test_an_import_with_its_image(engine: Engine, box: Instance, root: Path, tmp_path: Path) -> None:
+    cloison_says(root, "export", "box", str(tmp_path / "file"))
+    there = tmp_path / "there"
+    for at in each_moment(there, "import", str(tmp_path / "file"), before=lambda: shutil.rmtree(there, True)):
+        other = cloison.open(str(there))
+        expect_order(other)
+        assert [instance.name for instance in other.instances()] == ["box"] or at
+        if not other.instances():  # the next attempt succeeds, whatever is there already
+            cloison_says(there, "import", str(tmp_path / "file"))
+        expect_the_box(other)
+        other.get("box").delete(force=True)
+        other.store.close()
+
+
+def test_a_publication(engine: Engine, box: Instance, root: Path) -> None:
+    def clean() -> None:
+        if engine.images.known("new") is not None:
+            engine.remove_image("new")
+
+    for at in each_moment(root, "publish", "box", "--force", "--name", "new", before=clean):
+        expect_order(engine)
+        expect_the_box(engine)
+        assert box.state is State.RUNNING
+        assert engine.images.known("new") is not None or at
+
+
+def test_a_rebuild(engine: Engine, box: Instance, root: Path) -> None:
+    def stopped() -> None:
+        box = engine.get("box")
+        if box.record.is_restored:
+            box.snapshots.restore("pre-rebuild")
+            box.start()
+        box.stop(force=True)
+
+    for _at in each_moment(root, "rebuild", "box", before=stopped):
+        expect_order(engine)
+        box = engine.get("box")
+        if box.record.is_restored:
+            assert "pre-rebuild" in [each.name for each in box.snapshots.list()]
+        else:
+            expect_the_box(engine)
+
+
+# --- full disks ------------------------------------------------------------------------------------------------------
+
+
+def fill(point: Path) -> Path:
+    """Leave no block free on a file system."""
+    path = point / "filler"
+    with open(path, "wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 12):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError:
+                continue
+    return path
+
+
+WRITING = (
+    ("snapshot", "create", "box", "new"),
+    ("copy", "box", "new"),
+    ("import", "file", "new2"),
+    ("publish", "--force", "box", "--name", "new"),
+    ("export", "box", "root/file"),
+)
+
+
+def tried_on_a_full_disk(root: Path, *words: str) -> int:
+    """The exit code of a command, which may succeed; else it says that there is no space."""
+    done = subprocess.run(
+        [PROGRAM, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CLOISON_ROOT": str(root)},
+        cwd=root.parent,
+        timeout=120,
+    )
+    assert done.returncode in (0, 6), (words, done.stderr)
+    assert done.returncode == 0 or "no-space" in done.stderr, (words, done.stderr)
+    assert "Traceback" not in done.stderr, done.stderr
+    return done.returncode
+
+
+@pytest.mark.parametrize("kind", ["overlay", "dir", "btrfs"])
+def test_a_full_disk_is_named_and_loses_nothing(kind: str, tmp_path: Path) -> None:
+    fstype = "btrfs" if kind == "btrfs" else "ext4"
+    with mounted(fstype, tmp_path, 160) as point:
+        root = point / "root"
+        engine = cloison.open(str(root))
+        engine.image("busybox")
+        pool = "default" if kind == "overlay" else add_pool(engine, "p", kind, point / "pool")
+        box = engine.launch("busybox", "box", config=INIT, storage=pool)
+        write(box, "/root/a", "then")
+        box.snapshots.create("then")
+        write(box, "/root/a", "now")
+        inside(box, "dd", "if=/dev/urandom", "of=/root/big", "bs=1M", "count=20")
+        cloison_says(root, "export", "box", str(point / "file"))
+        filler = fill(point)
+        try:
+            done = [tried_on_a_full_disk(root, *words) for words in WRITING]
+            assert sum(each != 0 for each in done) >= 2, done
+            assert inside(box, "cat", "/root/a") == "now\n"
+            assert box.state is State.RUNNING
+            for verb in (("snapshot", "restore", "--force", "box", "then"), ("rebuild", "--force", "box")):
+                tried_on_a_full_disk(root, *verb)
+        finally:
+            filler.unlink()
+        expect_order(engine)
+        box = engine.get("box")
+        box.snapshots.restore("then", force=True)
+        if box.state is State.STOPPED:
+            box.start()
+        assert inside(box, "cat", "/root/a") == "then\n"
+        for instance in engine.instances():
+            instance.delete(force=True)
+        engine.store.close()

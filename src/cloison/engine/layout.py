@@ -6,6 +6,7 @@
     <data>/storage/<pool>/              the trees of files of instances (see `cloison.engine.pools`)
     <data>/instances/<id>/console.log   an instance's console, with console.log.1
     <data>/instances/<id>/exit          how it ended last
+    <data>/instances/<id>/held          its run that is held still just now (see `cloison.engine.holding`)
     <data>/instances/<id>/exit.usage    what it had used then, until that is booked (see `cloison.engine.accounting`)
     <run>/<id>/, <run>/locks/           see `cloison.runtime.rundir`
     <etc>/cloison.toml                  the host's configuration (see `cloison.engine.host_settings`)

@@ -8,6 +8,7 @@ The interface is small on purpose (get, put and delete with a revision, a transa
 all, list by prefix), so that etcd can carry it across machines later. Keys are paths:
 
     instances/<id>    the instance's record        names/<name>    its id        ranges/<first id>    its id
+    snapshots/<id>/<name>, schedules/<id>          see `cloison.engine.snapshot_records`, `cloison.engine.due`
     samples/<id>, ledger/<hour>/<id>/<project>     what it consumes: see `cloison.engine.ledger`
 
 Safe for several processes (SQLite's write-ahead log) and several threads (one connection for each).

@@ -3,6 +3,7 @@
 Source: Documentation/filesystems/overlayfs.rst; image-spec v1.1, layer.md, "Whiteouts".
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ import msgspec
 
 from cloison.base.errors import Host
 from cloison.images.tar import writing
-from cloison.images.tar.member import Kind, Member
+from cloison.images.tar.member import Kind, Member, Segment
 from cloison.images.xattrs import reason_to_leave_out
 
 _KINDS = {
@@ -24,6 +25,7 @@ _KINDS = {
 }
 _OPAQUE = ("user.overlay.opaque", "trusted.overlay.opaque")
 _READ_BYTES = 1 << 20
+_STAT_BLOCK = 512  # the unit of st_blocks, whatever the file system's
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -113,20 +115,49 @@ def _content(each: _Seen, name: bytes, kind: Kind) -> Iterator[bytes]:
         yield writing.header(_member(each, name + b"/" if kind is Kind.DIRECTORY else name, kind, link))
         return
     member = _member(each, name, kind, b"")
-    member.size = rest = each.found.st_size
-    yield writing.header(member)
+    member.size = member.file_size = each.found.st_size
     fd = os.open(each.path, _FILE)
     try:
-        while rest:
-            piece = os.read(fd, min(rest, _READ_BYTES))
-            if not piece:
-                raise Host("a file of a layer became shorter while it was read", path=os.fsdecode(each.path))
-            rest -= len(piece)
-            yield piece
+        segments = [(0, member.size)]
+        if each.found.st_blocks * _STAT_BLOCK < member.size:
+            segments = _pieces(fd, member.size)
+            member.segments = tuple(segments)
+            member.size = sum(length for _, length in segments)
+        yield writing.header(member) if member.segments is None else writing.sparse_header(member)
+        for offset, length in segments:
+            yield from _part(fd, offset, length, each.path)
     finally:
         os.close(fd)
     if member.size % 512:
         yield writing.padding(member.size)
+
+
+def _pieces(fd: int, size: int) -> list[Segment]:
+    """Where a file has data; all else are holes. Source: lseek(2), SEEK_DATA."""
+    found: list[Segment] = []
+    at = 0
+    while at < size:
+        try:
+            begin = os.lseek(fd, at, os.SEEK_DATA)
+        except OSError as problem:
+            if problem.errno == errno.ENXIO:  # a hole to the end
+                break
+            raise
+        at = min(os.lseek(fd, begin, os.SEEK_HOLE), size)
+        found.append((begin, at - begin))
+    if not found or sum(found[-1]) < size:
+        found.append((size, 0))  # GNU tar ends a file where its last piece ends
+    return found
+
+
+def _part(fd: int, offset: int, length: int, path: bytes) -> Iterator[bytes]:
+    while length:
+        piece = os.pread(fd, min(length, _READ_BYTES), offset)
+        if not piece:
+            raise Host("a file of a layer became shorter while it was read", path=os.fsdecode(path))
+        offset += len(piece)
+        length -= len(piece)
+        yield piece
 
 
 def _member(each: _Seen, name: bytes, kind: Kind, link: bytes) -> Member:

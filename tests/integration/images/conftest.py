@@ -1,5 +1,6 @@
 """Archives of a small system, made by the tools that people use, and an installation to take them in."""
 
+import hashlib
 import os
 import shutil
 import signal
@@ -64,6 +65,12 @@ def fill(directory: Path) -> Path:
     return directory
 
 
+def contents(path: str) -> bytes | str:
+    """What is in a file, or a digest of that where it would fill the page on which a failure is shown."""
+    data = Path(path).read_bytes()
+    return data if len(data) <= 200 else hashlib.sha256(data).hexdigest()
+
+
 Portrait = dict[str, tuple[object, ...]]
 
 
@@ -77,7 +84,7 @@ def portrait(directory: str | Path) -> Portrait:
             seen = os.lstat(whole)
             relative = os.path.relpath(whole, directory)
             is_file, is_link = stat.S_ISREG(seen.st_mode), stat.S_ISLNK(seen.st_mode)
-            content: object = Path(whole).read_bytes() if is_file else os.readlink(whole) if is_link else seen.st_rdev
+            content: object = contents(whole) if is_file else os.readlink(whole) if is_link else seen.st_rdev
             attributes = {
                 key: os.getxattr(whole, key, follow_symlinks=False)
                 for key in sorted(os.listxattr(whole, follow_symlinks=False))

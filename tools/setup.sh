@@ -25,7 +25,7 @@ packages_for() {
 	build) echo gcc git libc6-dev libseccomp2 make musl-tools ;;
 	run) echo busybox-static debootstrap dnsmasq-base mmdebstrap nftables squashfs-tools-ng ;;
 	test)
-		echo acl btrfs-progs clang docker.io docker-registry e2fsprogs gnupg gpgv iperf3 iproute2 iptables isc-dhcp-client
+		echo acl attr btrfs-progs clang docker.io docker-registry e2fsprogs gnupg gpgv iperf3 iproute2 iptables isc-dhcp-client
 		echo libcap2-bin libclang-rt-14-dev lxc lxc-templates lxcfs podman procps rsync shellcheck skopeo squashfs-tools
 		echo strace tmux udhcpc umoci util-linux xfsprogs
 		echo zstd

@@ -1,9 +1,10 @@
 """Whether a store still has what was put there: every document and every layer, held against its digest.
 
-A layer's stream is made again and hashed, which reads every file; and what the stream says of each file, owner, mode,
-time, link, is compared with the file, as the headers of the stream are kept beside the files and not in them.
+A layer's stream is made again and hashed, which reads every file; and what the stream says of each file (owner, mode,
+time, link, attributes) is compared with the file: the headers of the stream are kept beside the files, not in them.
 """
 
+import errno
 import hashlib
 import os
 import stat
@@ -20,6 +21,7 @@ from cloison.images.limits import Limits
 from cloison.images.tar.member import Kind, Member
 from cloison.images.tar.reading import Tar
 from cloison.images.tar.source import Source
+from cloison.images.xattrs import reason_to_leave_out
 from cloison.kernel import paths
 
 if TYPE_CHECKING:
@@ -126,13 +128,14 @@ def _changed(directory: str, members: dict[bytes, Member]) -> Iterator[str]:
                 try:
                     found = os.stat(last or b".", dir_fd=parent, follow_symlinks=False)
                     link = os.readlink(last, dir_fd=parent) if stat.S_ISLNK(found.st_mode) else b""
+                    why = _difference(member, found, link) or _lost(member, parent, last)
                 finally:
                     os.close(parent)
             except OSError as problem:
                 if member.kind not in (Kind.CHARACTER, Kind.BLOCK):  # which are left out where they cannot be made
                     yield f"{os.fsdecode(name)!r} cannot be seen: {problem.strerror}"
                 continue
-            if why := _difference(member, found, link):
+            if why:
                 yield f"{os.fsdecode(name) or '.'!r} has {why}"
     finally:
         os.close(root)
@@ -154,6 +157,25 @@ def _difference(member: Member, found: os.stat_result, link: bytes) -> str:
         return f"the target {os.fsdecode(link)!r} instead of {os.fsdecode(member.link)!r}"
     if abs(found.st_mtime_ns - member.mtime_ns) >= 1_000_000_000:
         return "another time of change"
+    return ""
+
+
+def _lost(member: Member, parent: int, name: bytes) -> str:
+    """An extended attribute that is no longer there, or another. The kernel gives capabilities and ACLs back in forms
+    of its own, so of these only capabilities are looked for, and that they are there."""
+    if member.kind not in (Kind.FILE, Kind.DIRECTORY):
+        return ""
+    for key, value in member.xattrs.items():
+        if key.startswith("system.") or reason_to_leave_out(key):
+            continue
+        try:
+            found = os.getxattr(paths.name_through(parent, name or b"."), key, follow_symlinks=False)
+        except OSError as problem:
+            if problem.errno == errno.ENODATA:
+                return f"lost the attribute {key}"
+            continue  # this file system keeps none of these, and never had it
+        if found != value and not key.startswith("security."):
+            return f"another value of the attribute {key}"
     return ""
 
 

@@ -231,6 +231,8 @@ def test_every_kind_of_damage_is_found(engine: Engine, cli: Cli, archive: Path, 
     with_damage('ln -sf dash "$LAYER/bin/sh"', "'bin/sh' has the target 'dash' instead of 'busybox'")
     with_damage('chmod u-s "$LAYER/bin/su"', "'bin/su' has mode 0755 instead of 4755")
     with_damage('chown 5 "$LAYER/var/empty"', "'var/empty' has owner 5:44 instead of 33:44")
+    with_damage('setfattr -x security.capability "$LAYER/bin/serve"', "'bin/serve' has lost the attribute security.")
+    with_damage('setfattr -n user.origin -v x "$LAYER/etc/hostname"', "has another value of the attribute user.origin")
     with_damage('touch "$LAYER/etc/more"', "'etc/more' does not belong there")
     with_damage('touch -d 2001-01-01 "$LAYER/bin/serve"', "'bin/serve' has another time of change")
     with_damage('printf x >> "$LAYER.skeleton"; printf y | dd of="$LAYER.skeleton" seek=40 bs=1 conv=notrunc', "layer")

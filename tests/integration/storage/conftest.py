@@ -12,6 +12,7 @@ import pytest
 
 from cloison.storage.driver import Driver, Tree
 from cloison.storage.drivers import driver as made
+from tests.integration.conftest import eventually
 
 pytestmark = pytest.mark.needs_root
 MEBIBYTE = 1 << 20
@@ -41,7 +42,8 @@ def mounted(fstype: str, where: Path, mebibytes: int = 512) -> Iterator[Path]:
     try:
         yield point
     finally:
-        run("umount", point)
+        # Of a test that failed, a program may still be at work there.
+        assert eventually(lambda: subprocess.run(["umount", point], capture_output=True).returncode == 0)
         image.unlink()
 
 

@@ -1,5 +1,6 @@
 """A full disk, and death at any moment: a clear error, nothing lost, nothing half-made that counts."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -16,6 +17,7 @@ import pytest
 from cloison.base.errors import NoSpace
 from cloison.storage.driver import Driver, Tree
 from cloison.storage.drivers import driver as made
+from tests.integration.conftest import eventually
 from tests.integration.storage.conftest import MEBIBYTE, content, mounted, seen
 
 pytestmark = pytest.mark.needs_root
@@ -129,6 +131,15 @@ while True:
 """
 
 
+def programs_at(disk: Path) -> list[bytes]:
+    """The command lines of who was told to do something on this disk."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return [line for line in found if os.fsencode(disk) in line]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("doing", ["create", "clone", "snapshot", "receive", "collect"])
 @pytest.mark.parametrize("kind", SMALL)
@@ -151,6 +162,8 @@ def test_whoever_dies_leaves_only_what_nobody_mentions(
             dying.send_signal(signal.SIGKILL)
             assert dying.wait() == -signal.SIGKILL
             dying.stdout.close()
+            # A program that it had started gets done: a file system that is half resized would be lost.
+            assert eventually(lambda: not programs_at(disk))
             again = made(kind, "p", f"{disk}/pool", {"size": "64M"} if kind == "loop" else {})
             again.put_away([tree, frozen])
             again.sweep()

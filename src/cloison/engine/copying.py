@@ -25,6 +25,7 @@ from cloison.engine.records import Record, tree_of
 from cloison.engine.snapshot_records import SnapshotRecord
 from cloison.spec import config as configuration
 from cloison.spec.config import Config
+from cloison.spec.driver import State
 from cloison.spec.nics import Nic
 from cloison.storage.driver import Driver, Progress, Tree
 
@@ -91,8 +92,7 @@ def _made(
         if begin is not None:
             frozen = begin.tree
         else:
-            split, _observed = snapshots.split_off(engine, source, driver, progress)
-            frozen, present = split.frozen, split.present
+            frozen, present = _frozen(engine, source, driver, progress)
         known = () if begin is not None or is_alone else _to_copy(engine, source.record)
         moved = Moved(driver, target, is_same=wanted == pool)
         listed = [msgspec.structs.replace(each, tree=moved.tree(each.tree, each.of.layers)) for each in known]
@@ -113,6 +113,16 @@ def _made(
                 stored.put(changes, made.id, each)
             changes.record(made.id, "created", f"{made.name} copied from {source.name}")
     return made
+
+
+def _frozen(engine: "Engine", source: "Instance", driver: Driver, progress: Progress | None) -> tuple[Tree, Tree]:
+    """What the source is now, and where it goes on. A whole tree of a stopped one is copied as it is: nobody writes to
+    it meanwhile, as its lock is ours."""
+    if source.state is State.STOPPED and not driver.abilities.stacks:
+        tree = tree_of(source.record)
+        return msgspec.structs.replace(tree, is_frozen=True), tree
+    split, _observed = snapshots.split_off(engine, source, driver, progress)
+    return split.frozen, split.present
 
 
 @contextlib.contextmanager

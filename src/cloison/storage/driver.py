@@ -77,7 +77,7 @@ class Space(msgspec.Struct, frozen=True):
 class Abilities(msgspec.Struct, frozen=True):
     """What a driver can do. `quota` and `inode_quota`: limit a tree, "" or why not, with which driver can;
     `is_instant`: clones and snapshots take no time that grows with the files; `shrinks`, `grows_live`: how a limit may
-    change; `incremental`: `send` since a frozen tree."""
+    change; `incremental`: `send` since a frozen tree; `stacks`: trees are put over others, frozen ones."""
 
     quota: str = ""
     inode_quota: str = ""
@@ -85,6 +85,7 @@ class Abilities(msgspec.Struct, frozen=True):
     shrinks: bool = True
     grows_live: bool = True
     incremental: bool = False
+    stacks: bool = False
 
 
 class Driver(Protocol):

@@ -36,7 +36,7 @@ class OverlayDriver:
         from cloison.storage import quotas
 
         reason = quotas.why_not(self._pool, "overlay", self._path)
-        return Abilities(quota=reason, inode_quota=reason, incremental=True)
+        return Abilities(quota=reason, inode_quota=reason, incremental=True, stacks=True)
 
     def prepare(self) -> None:
         """Make the pool's own directories."""

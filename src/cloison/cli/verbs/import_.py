@@ -47,6 +47,8 @@ def command(
     """
     with _opened(file) as fd:
         made = invocation.engine.import_instance(_read(fd), name, config=settings, storage=storage, force=force)
+    if made.config.security.privileged:
+        invocation.note(f"{made.name} is privileged, as the export says: root inside is root of the host")
     click.echo(made.name)
 
 

@@ -75,6 +75,7 @@ extern const struct kind_info KINDS[KIND_LIMIT];
 def load_table() -> ModuleType:
     """The module behind `cloison.plan.steps`, without importing the package around it."""
     load("fields")
+    load("mount_steps")
     return load("steps")
 
 

@@ -103,6 +103,9 @@ enum kind {
 	KIND_RENAME_LINK = 86,
 	KIND_UNDO_LATER = 87,
 	KIND_NETLINK_ON = 88,
+	KIND_SEAL_MOUNT = 90,
+	KIND_OPEN_USERNS = 91,
+	KIND_UNMOUNT = 92,
 	KIND_LIMIT
 };
 
@@ -809,6 +812,38 @@ _Static_assert(sizeof(struct arg_netlink_on) == 8 * 4,
 	       "netlink_on");
 int do_netlink_on(const struct arg_netlink_on *, struct state *);
 
+/* A copy of a detached mount, with those in it, whose attributes stay as
+ * they are: root of another user namespace can neither make it writable again
+ * nor take away what is mounted in it. */
+struct arg_seal_mount {
+	int64_t out;
+	int64_t tree;
+};
+_Static_assert(sizeof(struct arg_seal_mount) == 8 * 2,
+	       "seal_mount");
+int do_seal_mount(const struct arg_seal_mount *, struct state *);
+
+/* Take hold of a user namespace with these id maps, in which nobody is: for
+ * an id-mapped mount. */
+struct arg_open_userns {
+	int64_t out;
+	const char *uid_map;
+	const char *gid_map;
+};
+_Static_assert(sizeof(struct arg_open_userns) == 8 * 3,
+	       "open_userns");
+int do_open_userns(const struct arg_open_userns *, struct state *);
+
+/* Take away what is mounted at a path; the directory stays. EBUSY while
+ * somebody uses it, but for MNT_DETACH. */
+struct arg_unmount {
+	const char *path;
+	int64_t flags;
+};
+_Static_assert(sizeof(struct arg_unmount) == 8 * 2,
+	       "unmount");
+int do_unmount(const struct arg_unmount *, struct state *);
+
 union args {
 	uint64_t raw[ARGS_MAX];
 	struct arg_mkdir mkdir;
@@ -878,6 +913,9 @@ union args {
 	struct arg_rename_link rename_link;
 	struct arg_undo_later undo_later;
 	struct arg_netlink_on netlink_on;
+	struct arg_seal_mount seal_mount;
+	struct arg_open_userns open_userns;
+	struct arg_unmount unmount;
 };
 
 struct field {
@@ -1200,6 +1238,19 @@ const struct kind_info KINDS[KIND_LIMIT] = {
 		{ "messages", FIELD_BLOB },
 		{ "ignore", FIELD_INT },
 	} },
+	[KIND_SEAL_MOUNT] = { "seal_mount", 2, {
+		{ "out", FIELD_OUT },
+		{ "tree", FIELD_SLOT },
+	} },
+	[KIND_OPEN_USERNS] = { "open_userns", 3, {
+		{ "out", FIELD_OUT },
+		{ "uid_map", FIELD_TEXT },
+		{ "gid_map", FIELD_TEXT },
+	} },
+	[KIND_UNMOUNT] = { "unmount", 2, {
+		{ "path", FIELD_TEXT },
+		{ "flags", FIELD_HEX },
+	} },
 };
 #endif
 
@@ -1352,6 +1403,12 @@ do_step(uint32_t kind, const union args *args, struct state *st)
 		return do_undo_later(&args->undo_later, st);
 	case KIND_NETLINK_ON:
 		return do_netlink_on(&args->netlink_on, st);
+	case KIND_SEAL_MOUNT:
+		return do_seal_mount(&args->seal_mount, st);
+	case KIND_OPEN_USERNS:
+		return do_open_userns(&args->open_userns, st);
+	case KIND_UNMOUNT:
+		return do_unmount(&args->unmount, st);
 	}
 	__builtin_unreachable();
 }

@@ -4,9 +4,14 @@
 
 #include "launcher.h"
 
+#include <sched.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 
 #define EMPTY_TMPFS_ATTR (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | \
 			  MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC)
@@ -213,4 +218,169 @@ do_root_propagation(const struct arg_root_propagation *arg,
 	struct mount_attr attr = { .propagation = (uint64_t)arg->propagation };
 
 	return sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE, &attr);
+}
+
+int
+do_unmount(const struct arg_unmount *arg, UNUSED struct state *st)
+{
+	return sys_umount2(arg->path, (int)arg->flags | UMOUNT_NOFOLLOW);
+}
+
+/* A process that waits to be killed, in namespaces of its own. */
+static pid_t
+clone_sleeper(uint64_t flags)
+{
+	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
+	pid_t pid = sys_clone3(&args);
+
+	if (pid != 0)
+		return pid;
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+}
+
+static int
+open_mapped(pid_t pid, const struct arg_open_userns *arg)
+{
+	char digits[NUMBER_SIZE], path[CHILD_PATH];
+	const char *const parts[] = {
+		"/proc/", number_text(digits, (uint64_t)pid, 10), NULL
+	};
+	int dir, error, userns;
+
+	error = text_join(path, sizeof path, parts);
+	if (error < 0)
+		return error;
+	dir = sys_open(path, O_PATH | O_DIRECTORY);
+	if (dir < 0)
+		return dir;
+	error = write_at(dir, "uid_map", arg->uid_map);
+	if (error >= 0)
+		error = write_at(dir, "gid_map", arg->gid_map);
+	userns = error < 0 ? error : outcome(openat(dir, "ns/user", O_RDONLY |
+						    O_CLOEXEC));
+	close(dir);
+	return userns;
+}
+
+/* A user namespace outlives those who were in it as long as it is open. */
+int
+do_open_userns(const struct arg_open_userns *arg, struct state *st)
+{
+	pid_t pid = clone_sleeper(CLONE_NEWUSER);
+	int userns;
+
+	if (pid < 0)
+		return pid;
+	userns = open_mapped(pid, arg);
+	kill(pid, SIGKILL);
+	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	return slot_fill(st, arg->out, userns);
+}
+
+/* Attach `tree` in a mount namespace of our own, where nobody else sees it,
+ * and copy that into one that belongs to another user namespace: the kernel
+ * then locks what that one's root is not to change. Gives a copy of that. Not
+ * over "/": who does not see the topmost root has no right to a user
+ * namespace. */
+static int
+sealed_copy(int tree)
+{
+	static const struct mount_attr private = {
+		.propagation = MS_PRIVATE
+	};
+	struct stat seen;
+	const char *at;
+	int error, target;
+
+	if (fstat(tree, &seen) < 0)
+		return -errno;
+	at = S_ISDIR(seen.st_mode) ? "/proc" : "/dev/null";
+	error = outcome(unshare(CLONE_NEWNS));
+	if (error >= 0)
+		error = sys_mount_setattr(AT_FDCWD, "/", AT_RECURSIVE,
+					  &private);
+	target = error < 0 ? error : sys_open(at, O_PATH);
+	if (target >= 0)
+		error = sys_move_mount(tree, target);
+	if (target >= 0 && error >= 0 && S_ISDIR(seen.st_mode))
+		error = outcome(fchdir(tree));
+	if (target < 0 || error < 0)
+		return target < 0 ? target : error;
+	/* The working directory follows into the copy. */
+	error = outcome(unshare(CLONE_NEWUSER | CLONE_NEWNS));
+	if (error < 0)
+		return error;
+	return sys_open_tree(AT_FDCWD, S_ISDIR(seen.st_mode) ? "" : at,
+			     OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE);
+}
+
+/* One number, with a descriptor where that is 0. */
+static void
+post(int sock, int outcome)
+{
+	int error = outcome < 0 ? outcome : 0;
+	char space[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec part = { .iov_base = &error, .iov_len = sizeof error };
+	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct cmsghdr *header;
+
+	if (outcome >= 0) {
+		message.msg_control = space;
+		message.msg_controllen = sizeof space;
+		header = CMSG_FIRSTHDR(&message);
+		header->cmsg_level = SOL_SOCKET;
+		header->cmsg_type = SCM_RIGHTS;
+		header->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(header), &outcome, sizeof outcome);
+	}
+	(void)!sendmsg(sock, &message, MSG_NOSIGNAL);
+}
+
+static int
+fetch(int sock)
+{
+	int error = -EPIPE, fd;
+	char space[CMSG_SPACE(sizeof(int))] = { 0 };
+	struct iovec part = { .iov_base = &error, .iov_len = sizeof error };
+	struct msghdr message = {
+		.msg_iov = &part, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof space
+	};
+	ssize_t size;
+	struct cmsghdr *header;
+
+	do
+		size = recvmsg(sock, &message, MSG_CMSG_CLOEXEC);
+	while (size < 0 && errno == EINTR);
+	header = size == sizeof error ? CMSG_FIRSTHDR(&message) : NULL;
+	if (header == NULL)
+		return error < 0 ? error : -EPIPE;
+	memcpy(&fd, CMSG_DATA(header), sizeof fd);
+	return fd;
+}
+
+int
+do_seal_mount(const struct arg_seal_mount *arg, struct state *st)
+{
+	struct clone_args args = { .exit_signal = SIGCHLD };
+	int ends[2], copy;
+	pid_t pid;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return -errno;
+	pid = sys_clone3(&args);
+	if (pid == 0) {
+		close(ends[0]);
+		post(ends[1], sealed_copy(slot_fd(st, arg->tree)));
+		_exit(0);
+	}
+	close(ends[1]);
+	copy = pid < 0 ? pid : fetch(ends[0]);
+	close(ends[0]);
+	while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+		continue;
+	return slot_fill(st, arg->out, copy);
 }

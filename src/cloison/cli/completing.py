@@ -95,6 +95,29 @@ def nics(context: click.Context, _parameter: click.Parameter, incomplete: str) -
     return _of_config(context, lambda config: config.nics, incomplete)
 
 
+def mounts(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """The mounts of the instance that is on the line."""
+    return _of_config(context, lambda config: config.mounts, incomplete)
+
+
+def mount_assignments(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """`key=` for every key of a mount."""
+    from cloison.spec.mount_keys import MOUNT_KEYS
+
+    names = [key.name.removeprefix("mounts.*.") for key in MOUNT_KEYS]
+    return [f"{name}=" for name in names if name.startswith(incomplete)]
+
+
+def volumes(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of volumes, with their pool where that is not the default one."""
+    try:
+        found = _engine(context).volumes.all()
+        names = [each.name if each.pool == "default" else f"{each.pool}/{each.name}" for each in found]
+    except Exception:
+        return []
+    return [name for name in names if name.startswith(incomplete)]
+
+
 def ports(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """The ports that lead to the instance that is on the line."""
     return _of_config(context, lambda config: config.ports, incomplete)

@@ -36,7 +36,7 @@ SECTIONS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Accounts", ("ledger",)),
     ("Snapshots", ("snapshot", "export", "import", "publish")),
     ("Networks", ("network", "nic", "port")),
-    ("Storage", ("storage",)),
+    ("Storage", ("storage", "volume", "mount")),
     ("Images", ("image", "login", "logout")),
     ("Host", ("check", "repair", "completion")),
 )

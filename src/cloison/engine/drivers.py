@@ -25,6 +25,7 @@ from cloison.spec.driver import (
     Watch,
 )
 from cloison.spec.network import Interface, InterfaceState
+from cloison.spec.oci import IdMapping, Mount
 
 if TYPE_CHECKING:
     from cloison.spec.files import Door
@@ -112,7 +113,16 @@ class Nics(Protocol):
     def change_rules(self, instance_id: str, name: str, before: Interface, after: Interface) -> None: ...
 
 
-class Driver(Lifecycle, Exec, Files, Console, Freeze, Stats, Hosting, Nics, Protocol):
+class Mounts(Protocol):
+    """Mount something in a running instance, and take it away."""
+
+    def attach_mount(self, instance_id: str, name: str, mount: Mount, mappings: tuple[IdMapping, ...]) -> None: ...
+    def detach_mount(
+        self, instance_id: str, name: str, mount: Mount, mappings: tuple[IdMapping, ...], *, is_forced: bool = False
+    ) -> None: ...
+
+
+class Driver(Lifecycle, Exec, Files, Console, Freeze, Stats, Hosting, Nics, Mounts, Protocol):
     """All of them: what a container has."""
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cloison.engine.pools import Pools
     from cloison.engine.results import DueSnapshot, Stats
     from cloison.engine.servers import Servers
+    from cloison.engine.volumes import Volumes
     from cloison.engine.wiring import Networks
     from cloison.images import Image, ImageStore
     from cloison.images.templates import Template
@@ -73,6 +74,13 @@ class Engine:
         from cloison.engine.pools import Pools
 
         return Pools(self)
+
+    @functools.cached_property
+    def volumes(self) -> "Volumes":
+        """The volumes of this installation."""
+        from cloison.engine.volumes import Volumes
+
+        return Volumes(self)
 
     @functools.cached_property
     def servers(self) -> "Servers":
@@ -120,6 +128,10 @@ class Engine:
         from cloison.engine import interfaces
 
         interfaces.accept(self, wanted, before=configuration.Config())
+        if wanted.mounts:
+            from cloison.engine import mounts
+
+            mounts.accept(self, wanted, before=configuration.Config())
         found = self.image(image, options=options, progress=progress)
         made = self._create(found, name or self._free_name(), wanted, storage, progress)
         if wanted.nics:

@@ -301,7 +301,7 @@ class Files:
                     with self._of_stopped() as door:
                         yield door
                     return
-        is_privileged = instance.in_force.security.privileged
+        is_privileged = instance.record.in_force.security.privileged
         try:
             with self._engine.driver.files(instance.id, is_privileged=is_privileged) as door:
                 yield door

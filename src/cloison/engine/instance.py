@@ -25,12 +25,13 @@ from cloison.spec.driver import ExecRequest, Observed, Running, StartRequest, St
 from cloison.spec.limits import Limits
 from cloison.spec.network import Interface
 from cloison.spec.nics import NONE, are_wired
-from cloison.spec.oci import Spec
+from cloison.spec.oci import Mount, Spec
 from cloison.storage.driver import Tree
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.engine.files import Files
+    from cloison.engine.mounts import Mounts
     from cloison.engine.nics import Nics, Ports, Words
     from cloison.engine.snapshots import Snapshots
 
@@ -105,9 +106,11 @@ class Instance:
         return self._record.config
 
     @property
-    def in_force(self) -> configuration.Config:
-        """That of its present or last run."""
-        return self._record.in_force
+    def mounts(self) -> "Mounts":
+        """What is mounted in it besides its own."""
+        from cloison.engine.mounts import Mounts
+
+        return Mounts(self, self._engine)
 
     @property
     def files(self) -> "Files":
@@ -598,11 +601,23 @@ class Instance:
     def _log(self) -> str:
         return f"{self.directory}/console.log"
 
-    def _specification(self, record: Record, proc_views: tuple[tuple[str, str], ...] = ()) -> Spec:
+    def _specification(
+        self, record: Record, proc_views: tuple[tuple[str, str], ...] = (), mounts: tuple[Mount, ...] = ()
+    ) -> Spec:
         clocks = (0, 0)
         if record.config.boot.own_clock:
             clocks = (time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.clock_gettime_ns(time.CLOCK_MONOTONIC))
-        return specification.specification(record, boottime_ns=clocks[0], monotonic_ns=clocks[1], proc_views=proc_views)
+        return specification.specification(
+            record, boottime_ns=clocks[0], monotonic_ns=clocks[1], proc_views=proc_views, mounts=mounts
+        )
+
+    def _mounts(self, *, is_dry: bool) -> tuple[Mount, ...]:
+        """What its configuration asks for besides its own."""
+        if not self._record.config.mounts:
+            return ()
+        from cloison.engine import mounts
+
+        return mounts.placed(self._engine, self._record, is_dry=is_dry)
 
     def _proc_views(self) -> tuple[tuple[str, str], ...]:
         """Raises Unsupported where they are insisted on, and this host has none."""
@@ -641,7 +656,7 @@ class Instance:
         tree = tree_of(self._record)
         return StartRequest(
             name=self.name,
-            spec=self._specification(self._to_start(), self._proc_views()),
+            spec=self._specification(self._to_start(), self._proc_views(), self._mounts(is_dry=is_dry)),
             root=self._engine.pools.driver(tree.pool).root(tree),
             log=self._log(),
             log_size_bytes=self._record.config.console.log_size_bytes,

@@ -30,6 +30,10 @@ def change(engine: "Engine", instance: "Instance", observed: Observed, words: "W
         from cloison.engine import live_nics
 
         live_nics.accept(engine, record, wanted.live)
+    if wanted.live is not None and wanted.live.mounts != record.in_force.mounts:
+        from cloison.engine import mounts
+
+        mounts.accept(engine, wanted.live, before=record.in_force)
     with disk_limits.changed(engine, record, wanted), _limits_changed(engine, record, wanted):
         _save(engine, record, changing.kept(record, wanted), " ".join(assignments) + note, wanted.live)
     instance.reload()
@@ -42,6 +46,10 @@ def check(engine: "Engine", record: Record, config: Config, *, before: Config) -
         from cloison.engine import interfaces
 
         interfaces.accept(engine, config, before=before)
+    if (config.mounts, config.security) != (before.mounts, before.security):
+        from cloison.engine import mounts
+
+        mounts.accept(engine, config, before=before)
     if (config.limits, config.nics) != (before.limits, before.nics):
         from cloison.engine import limits
 
@@ -94,6 +102,10 @@ def _save(engine: "Engine", before: Record, after: Record, detail: str, live: Co
             from cloison.engine import live_nics
 
             undone.enter_context(live_nics.changed(engine, before, after))
+        if live is not None and before.in_force.mounts != live.mounts:
+            from cloison.engine import mounts
+
+            undone.enter_context(mounts.changed(engine, before, after))
         records.save(changes, after)
         changes.record(before.id, "configured", detail)
     leave_ground(engine, before, after)

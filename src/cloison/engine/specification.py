@@ -91,10 +91,12 @@ def specification(
     boottime_ns: int = 0,
     monotonic_ns: int = 0,
     proc_views: tuple[tuple[str, str], ...] = (),
+    mounts: tuple[Mount, ...] = (),
 ) -> Spec:
     """The container of `record`. The two clocks are the host's now, for an instance with a clock of its own.
 
-    `proc_views` are files of the host that are shown in the place of some of /proc and /sys: (host's, instance's)."""
+    `proc_views` are files of the host that are shown in the place of some of /proc and /sys: (host's, instance's);
+    `mounts` are those of its configuration."""
     config = record.config
     is_own_network = network_of(config) != "host"
     mapping = () if config.security.privileged else (IdMapping(0, record.id_base, RANGE),)
@@ -108,7 +110,7 @@ def specification(
         root=Root("rootfs", config.security.read_only_root),
         hostname=record.name,
         domainname=config.limits.sysctls.get(DOMAINNAME, ""),
-        mounts=(*_mounts(record, is_own_network=is_own_network), *map(_view, proc_views)),
+        mounts=(*_mounts(record, is_own_network=is_own_network), *map(_view, proc_views), *mounts),
         linux=Linux(
             namespaces=tuple(Namespace(kind) for kind in kinds),
             uid_mappings=mapping,

@@ -11,7 +11,9 @@ A field's annotation is its type on the wire:
 """
 
 from enum import IntEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
+
+import msgspec
 
 Int = Annotated[int, "int"]
 Hex = Annotated[int, "hex"]
@@ -40,3 +42,11 @@ class Create(IntEnum):
     NOTHING = 0
     DIRECTORY = 1
     FILE = 2
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One kernel operation with all it needs; no look-up is left for later."""
+
+    kind: ClassVar[str]  # the field's own name for it: the system call, or the file
+    number: ClassVar[int]
+    source: ClassVar[str]  # the page that documents it

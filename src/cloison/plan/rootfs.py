@@ -19,20 +19,17 @@ import os
 
 from cloison.base.errors import Invalid
 from cloison.kernel.abi import (
-    AT_RECURSIVE,
-    MOUNT_ATTR__ATIME,
     MOUNT_ATTR_IDMAP,
     MOUNT_ATTR_NODEV,
     MOUNT_ATTR_NOSUID,
     MOUNT_ATTR_RDONLY,
-    MOUNT_ATTRIBUTE_OPTIONS,
     MS_PRIVATE,
     O_PATH,
     OPEN_TREE_CLONE,
-    PROPAGATION_OPTIONS,
 )
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace, DirectoryRoot, ImageRoot, OverlayRoot, RootSource
+from cloison.plan.mounts import is_bind, split_options, target_kind
 from cloison.plan.steps import (
     NO_SLOT,
     Create,
@@ -101,22 +98,6 @@ def take_layers(build: Builder, root: OverlayRoot | DirectoryRoot) -> Trees:
     return Trees(slots, last)
 
 
-def take_binds(build: Builder, spec: Spec) -> dict[Mount, int]:
-    """Take hold of the host's files that are to be shown inside, while they can be reached: the new process is nobody
-    to the directories above them. A copy belongs to no peer group, unless a propagation is asked for."""
-    slots: dict[Mount, int] = {}
-    for mount in spec.mounts:
-        if not is_bind(mount):
-            continue
-        build.chapter(f"take hold of {mount.source}")
-        attr_set, attr_clear, propagation, rest = split_options(mount)
-        slot, is_recursive = build.slot(), "rbind" in rest
-        build.host(OpenTree(slot, NO_SLOT, mount.source, OPEN_TREE_CLONE | (AT_RECURSIVE if is_recursive else 0)))
-        build.host(MountSetattr(slot, int(is_recursive), attr_set, attr_clear, propagation or MS_PRIVATE, NO_SLOT))
-        slots[mount] = slot
-    return slots
-
-
 def map_layers(build: Builder, trees: Trees, userns: int) -> None:
     """Shift the ids of the layers into the instance's range: no file is touched for it."""
     build.chapter("id-mapped mounts: files stay unshifted on disk")
@@ -181,38 +162,14 @@ def _attach(build: Builder, mount: Mount, root: int, places: tuple[CgroupPlace, 
     if mount.type == "cgroup":
         return _attach_cgroups(build, mount, root, places)
     attr_set, _clear, _propagation, rest = split_options(mount)
-    create = Create.FILE if "create=file" in rest else Create.DIRECTORY
     if mount in binds:
         slot = binds[mount]
     else:
         slot = build.slot()
         words = tuple(word for word in rest if not word.startswith("create="))
         build.inside(Fsmount(slot, mount.type, mount.source or mount.type, words, attr_set))
-    build.inside(MoveMount(slot, root, mount.destination, create))
+    build.inside(MoveMount(slot, root, mount.destination, target_kind(rest)))
     return slot
-
-
-def is_bind(mount: Mount) -> bool:
-    """Whether a mount shows files of the host (config.md: the type is then ignored)."""
-    return mount.type == "bind" or "bind" in mount.options or "rbind" in mount.options
-
-
-def split_options(mount: Mount) -> tuple[int, int, int, tuple[str, ...]]:
-    """The options of a mount as (attributes to set, to clear, propagation, what the file system itself is told)."""
-    attr_set = attr_clear = propagation = 0
-    rest = []
-    for option in mount.options:
-        if option in MOUNT_ATTRIBUTE_OPTIONS:
-            to_set, to_clear = MOUNT_ATTRIBUTE_OPTIONS[option]
-            attr_set = attr_set & ~to_clear | to_set
-            attr_clear = attr_clear & ~to_set | to_clear
-        elif option in PROPAGATION_OPTIONS:
-            propagation = PROPAGATION_OPTIONS[option][0]
-        else:
-            rest.append(option)
-    if attr_clear & MOUNT_ATTR__ATIME:
-        attr_clear |= MOUNT_ATTR__ATIME  # the kernel wants the whole field cleared when it is set anew
-    return attr_set, attr_clear, propagation, tuple(rest)
 
 
 def _attach_cgroups(build: Builder, mount: Mount, root: int, places: tuple[CgroupPlace, ...]) -> int:

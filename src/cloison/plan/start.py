@@ -11,7 +11,7 @@ from cloison.kernel.abi import (
     NAMESPACE_FLAGS,
     OPEN_TREE_CLONE,
 )
-from cloison.plan import cgroups, process, rootfs
+from cloison.plan import cgroups, mounts, process, rootfs
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace, DirectoryRoot, HostLimits, NetworkPlace, OverlayRoot, Places, RootSource
 from cloison.plan.plan import Plan
@@ -86,7 +86,7 @@ def compile_start(
     bell = _watch_oom(build, places) if alarm else NO_SLOT
     whole = rootfs.mount_image(build, root, files.run_dir)
     trees = rootfs.take_layers(build, whole)
-    binds = rootfs.take_binds(build, spec)
+    binds = mounts.take_binds(build, spec)
     socket = _listen(build, files)
     _clone(build, spec, flags, unified)
     place = NetworkPlace(files.run_dir, nft)
@@ -184,14 +184,10 @@ def _clone(build: Builder, spec: Spec, flags: int, unified: int) -> None:
     build.chapter("the new process and its namespaces")
     build.host(Clone(flags, unified))
     if flags & CLONE_NEWUSER:
-        build.host(WriteChild("uid_map", _id_map(spec.linux.uid_mappings)))
-        build.host(WriteChild("gid_map", _id_map(spec.linux.gid_mappings)))
+        build.host(WriteChild("uid_map", mounts.id_map(spec.linux.uid_mappings)))
+        build.host(WriteChild("gid_map", mounts.id_map(spec.linux.gid_mappings)))
     if spec.process.oom_score_adj is not None:
         build.host(WriteChild("oom_score_adj", str(spec.process.oom_score_adj)))
-
-
-def _id_map(mappings: tuple[IdMapping, ...]) -> str:
-    return "".join(f"{m.containerID} {m.hostID} {m.size}\n" for m in mappings)
 
 
 def _inside(

@@ -10,26 +10,26 @@ What a field's annotation says of it on the wire is in `plan.fields`.
 never changed and never reused.
 """
 
-from typing import ClassVar
-
-import msgspec
-
 # Some of it is also for those who write steps down.
 from cloison.plan.fields import MAX_SLOTS as MAX_SLOTS
 from cloison.plan.fields import MISSING as MISSING
 from cloison.plan.fields import NO_SLOT as NO_SLOT
 from cloison.plan.fields import Blob, Hex, Int, Oct, Out, Slot, Text, Texts
 from cloison.plan.fields import Create as Create
+from cloison.plan.fields import Step as Step
 from cloison.plan.fields import Where as Where
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One kernel operation with all it needs; no look-up is left for later."""
-
-    kind: ClassVar[str]  # the field's own name for it: the system call, or the file
-    number: ClassVar[int]
-    source: ClassVar[str]  # the page that documents it
-
+from cloison.plan.mount_steps import Fsmount as Fsmount
+from cloison.plan.mount_steps import MaskPath as MaskPath
+from cloison.plan.mount_steps import MountSetattr as MountSetattr
+from cloison.plan.mount_steps import MoveMount as MoveMount
+from cloison.plan.mount_steps import OpenTree as OpenTree
+from cloison.plan.mount_steps import OpenUserns as OpenUserns
+from cloison.plan.mount_steps import PivotRoot as PivotRoot
+from cloison.plan.mount_steps import ReadonlyPath as ReadonlyPath
+from cloison.plan.mount_steps import RootPropagation as RootPropagation
+from cloison.plan.mount_steps import SealMount as SealMount
+from cloison.plan.mount_steps import Umount as Umount
+from cloison.plan.mount_steps import Unmount as Unmount
 
 # --- files and directories -------------------------------------------------------------------------------
 
@@ -108,89 +108,6 @@ class Fchdir(Step, frozen=True):
 
     kind, number, source = "fchdir", 9, "fchdir(2)"
     dir: Slot
-
-
-# --- mounts ----------------------------------------------------------------------------------------------
-
-
-class OpenTree(Step, frozen=True):
-    """Take hold of a mount, or with OPEN_TREE_CLONE of a detached copy of it.
-
-    `path` is resolved inside `root` (RESOLVE_IN_ROOT), or on the host where `root` is none."""
-
-    kind, number, source = "open_tree", 10, "open_tree(2)"
-    out: Out
-    root: Slot
-    path: Text
-    flags: Hex
-
-
-class MountSetattr(Step, frozen=True):
-    """Set the attributes of a mount: read-only, nosuid, propagation, or an id map (`userns` is not none)."""
-
-    kind, number, source = "mount_setattr", 11, "mount_setattr(2)"
-    tree: Slot
-    recursive: Int
-    set: Hex
-    clear: Hex
-    propagation: Hex
-    userns: Slot
-
-
-class Fsmount(Step, frozen=True):
-    """Make a new mount of a file system, still attached to nothing.
-
-    `options` are `key=value` or a bare flag. Paths in them are relative to the working directory."""
-
-    kind, number, source = "fsmount", 12, "fsopen(2), fsconfig(2), fsmount(2)"
-    out: Out
-    fstype: Text
-    mount_source: Text
-    options: Texts
-    attr: Hex
-
-
-class MoveMount(Step, frozen=True):
-    """Attach a mount at `path`, resolved inside `root`, making the target where `create` says so."""
-
-    kind, number, source = "move_mount", 13, "move_mount(2), openat2(2)"
-    tree: Slot
-    root: Slot
-    path: Text
-    create: Int
-
-
-class MaskPath(Step, frozen=True):
-    """Hide a file behind the null device, a directory behind an empty read-only tmpfs; a missing one is fine.
-
-    `null` is an O_PATH descriptor of the host's null device, checked to be the device 1:3."""
-
-    kind, number, source = "mask_path", 14, "open_tree(2), move_mount(2)"
-    root: Slot
-    path: Text
-    null: Slot
-
-
-class ReadonlyPath(Step, frozen=True):
-    """Make a path read-only by a read-only copy of its mount over it; a missing one is fine."""
-
-    kind, number, source = "readonly_path", 15, "mount_setattr(2)"
-    root: Slot
-    path: Text
-
-
-class PivotRoot(Step, frozen=True):
-    """Make `root` the root directory and let go of the old one for good."""
-
-    kind, number, source = "pivot_root", 16, "pivot_root(2)"
-    root: Slot
-
-
-class RootPropagation(Step, frozen=True):
-    """Set the propagation of every mount the new process sees: nothing travels back to the host."""
-
-    kind, number, source = "root_propagation", 17, "mount_setattr(2)"
-    propagation: Hex
 
 
 # --- processes and namespaces ----------------------------------------------------------------------------
@@ -576,13 +493,6 @@ class WriteFile(Step, frozen=True):
     path: Text
     mode: Oct
     data: Blob
-
-
-class Umount(Step, frozen=True):
-    """Take a mount away, and the file or empty directory that it was on; neither need be there."""
-
-    kind, number, source = "umount", 84, "umount2(2), unlink(2), rmdir(2)"
-    path: Text
 
 
 class NetlinkIn(Step, frozen=True):

@@ -40,7 +40,7 @@ from cloison.spec.driver import (
     Watch,
 )
 from cloison.spec.network import Interface, InterfaceState
-from cloison.spec.oci import Spec
+from cloison.spec.oci import IdMapping, Mount, Spec
 
 if TYPE_CHECKING:
     from cloison.kernel.file_door import FileDoor
@@ -556,6 +556,27 @@ class ContainerDriver:
         from cloison.runtime import nics
 
         nics.change_rules(self.rundir(instance_id), name, before, after)
+
+    def attach_mount(self, instance_id: str, name: str, mount: Mount, mappings: tuple[IdMapping, ...]) -> None:
+        """Give a running instance one more mount; `mappings` are those of its user namespace, () where it has none.
+
+        The caller holds `command`. Raises WrongState, Conflict and the errors of `failures`."""
+        from cloison.runtime import mounts
+
+        with self._kept(instance_id) as kept:
+            mounts.attach(kept, name, mount, mappings)
+
+    def detach_mount(
+        self, instance_id: str, name: str, mount: Mount, mappings: tuple[IdMapping, ...], *, is_forced: bool = False
+    ) -> None:
+        """Take a mount from a running instance. The caller holds `command`. Raises Busy, Conflict."""
+        from cloison.runtime import mounts
+
+        with self._kept(instance_id) as kept:
+            places = self._places(instance_id)
+            mounts.detach(
+                kept, name, mount, mappings, members=lambda: cgroups.members(places[-1].outer), is_forced=is_forced
+            )
 
     def check_limits(self, instance_id: str, wanted: LiveLimits) -> None:
         """Raise Unsupported or Invalid for a limit that this host cannot express. The instance is not touched."""

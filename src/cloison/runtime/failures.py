@@ -10,6 +10,7 @@ import re
 
 from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
 from cloison.kernel.abi import RLIMITS
+from cloison.plan.mounts import MAPPING
 from cloison.plan.plan import Action, Plan
 from cloison.plan.steps import (
     DeviceFilter,
@@ -29,6 +30,7 @@ from cloison.plan.steps import (
 from cloison.plan.text import call
 
 NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)
+NOT_MAPPABLE = (errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
 ENOTSUPP = 524  # the kernel's own number, which no errno.h has
 _CHECK = "`cloison check` says what this host lacks"
 PARAMETERS = "/proc/sys/"
@@ -90,12 +92,26 @@ def _failure(plan: Plan, index: int, error: int, value: int, said: str) -> Clois
             f" {action.step.data}",
             hint="choose a higher one; lowering it takes CAP_SYS_RESOURCE",
         )
+    if isinstance(action.step, MountSetattr) and action.why.startswith(MAPPING) and error in NOT_MAPPABLE:
+        return _mapping_failure(plan, action.why.removeprefix(MAPPING))
     what = f"step {index}, {call(action.step)}: {_said(error)}"
     sentence = f"cannot {plan.title}: {action.why or action.step.kind}: {what}"
     if error in (errno.ENOSPC, errno.EDQUOT):
         return NoSpace(sentence, hint="free some space, or enlarge the limit that was reached")
     kind, hint = _known(action.step, error)
     return kind(sentence, hint=hint)
+
+
+def _mapping_failure(plan: Plan, source: str) -> CloisonError:
+    """A file system, or one that is mounted in it, whose ids cannot be mapped."""
+    from cloison.kernel import mountinfo
+
+    kind = mountinfo.fstype_of(source) or "a file system"
+    return Unsupported(
+        f"cannot {plan.title}: the ids of {source} cannot be mapped: the kernel does not do that for {kind}, or for"
+        " what is mounted in it",
+        hint="with idmap=false its files have the owners that the host sees",
+    )
 
 
 def is_limit(path: str) -> bool:

@@ -20,6 +20,8 @@ from cloison.spec import nics
 from cloison.spec.key import Key, any_words
 from cloison.spec.limit_keys import LIMIT_KEYS
 from cloison.spec.limits import Limits, Rates
+from cloison.spec.mount_keys import MOUNT_KEYS
+from cloison.spec.mounts import MountPoint
 from cloison.spec.nic_keys import NIC_KEYS, PORT_KEYS
 from cloison.spec.nics import EMPTY, HOST, NONE, Nic, Target
 from cloison.spec.snapshots import SNAPSHOT_KEYS, Snapshots
@@ -78,6 +80,7 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     limits: Limits = Limits()
     nics: dict[str, Nic] = {}
     ports: dict[str, Target] = {}
+    mounts: dict[str, MountPoint] = {}
     security: Security = Security()
     boot: Boot = Boot()
     console: Console = Console()
@@ -102,6 +105,7 @@ KEYS: tuple[Key, ...] = (
     *LIMIT_KEYS,
     *NIC_KEYS,
     *PORT_KEYS,
+    *MOUNT_KEYS,
     Key("security.privileged", keys.flag, keys.flag_text, "root inside is root of the host", "true"),
     Key("security.no_new_privs", keys.flag, keys.flag_text, "no program inside can gain privileges", "true"),
     Key(
@@ -127,7 +131,11 @@ KEYS: tuple[Key, ...] = (
     *SNAPSHOT_KEYS,
 )
 _ALIASES = {"boot.stop_timeout": "boot.stop_timeout_s", "console.log_size": "console.log_size_bytes"}
-_ITEMS: dict[str, msgspec.Struct] = {"nics": Nic(), "limits.io": Rates()}  # what is kept under a chosen name, unset
+_ITEMS: dict[str, msgspec.Struct] = {
+    "nics": Nic(),
+    "mounts": MountPoint(),
+    "limits.io": Rates(),
+}  # what is kept under a chosen name, unset
 
 
 class Address(msgspec.Struct, frozen=True):

@@ -57,13 +57,24 @@ class Root(msgspec.Struct, frozen=True, omit_defaults=True):
     readonly: bool = False
 
 
-class Mount(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One mount (config.md, "Mounts"); `destination` is a path inside."""
+class IdMapping(msgspec.Struct, frozen=True):
+    """One line of an id map, as the specification writes it."""
+
+    containerID: int  # noqa: N815, the specification's own spelling
+    hostID: int  # noqa: N815
+    size: int
+
+
+class Mount(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """One mount (config.md, "Mounts"); `destination` is a path inside. With the option `idmap` or `ridmap` the ids of
+    its files are mapped: as said here (containerID is the id on disk), or as those of the container."""
 
     destination: str
     type: str = "bind"
     source: str = ""
     options: tuple[str, ...] = ()
+    uid_mappings: tuple[IdMapping, ...] = ()
+    gid_mappings: tuple[IdMapping, ...] = ()
 
 
 class Namespace(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -71,14 +82,6 @@ class Namespace(msgspec.Struct, frozen=True, omit_defaults=True):
 
     type: str
     path: str = ""
-
-
-class IdMapping(msgspec.Struct, frozen=True):
-    """One line of an id map, as the specification writes it."""
-
-    containerID: int  # noqa: N815, the specification's own spelling
-    hostID: int  # noqa: N815
-    size: int
 
 
 class TimeOffset(msgspec.Struct, frozen=True):

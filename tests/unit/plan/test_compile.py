@@ -7,9 +7,9 @@ import pytest
 from cloison.base.errors import Invalid, Unsupported
 from cloison.kernel.abi import CLONE_NEWNET, CLONE_NEWUSER, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY
 from cloison.plan import steps
+from cloison.plan.mounts import split_options
 from cloison.plan.plan import Plan
 from cloison.plan.process import programs_of
-from cloison.plan.rootfs import split_options
 from cloison.plan.steps import Step, Where
 from cloison.spec.oci import Mount
 from tests.unit.plan import worlds

@@ -9,6 +9,7 @@ from cloison.base.errors import Invalid
 from cloison.spec.config import KEYS, Config, address, assign, assign_all, items, value_of
 from cloison.spec.limit_keys import LIMIT_KEYS, RLIMITS
 from cloison.spec.limits import Bounds, DeviceEntry, Rates, Share
+from cloison.spec.mount_keys import MOUNT_KEYS
 from cloison.spec.nic_keys import NIC_KEYS
 from cloison.spec.nics import IPVLAN_MODES, MACVLAN_MODES, TYPES
 
@@ -215,6 +216,12 @@ access_rule = st.builds(
     st.one_of(st.just(""), who.map(" to {}".format)),
 )
 VALUES: dict[str, st.SearchStrategy[str]] = {
+    "mounts.*.source": st.sampled_from(["/srv/www", "/srv/a b/", "data", "fast/data-1", "/"]),
+    "mounts.*.target": st.sampled_from(["/srv", "/srv//deep/./er/", "/dev/own", "/a:b", "/procs"]),
+    "mounts.*.type": st.sampled_from(["bind", "tmpfs"]),
+    "mounts.*.idmap": st.one_of(st.sampled_from(["true", "no"]), st.just("1000:100@33:34"), st.just("0:7")),
+    "mounts.*.propagation": st.sampled_from(["private", "slave", "shared"]),
+    "mounts.*.size": st.integers(1, 1 << 40).map(str),
     "limits.memory": size,
     "limits.memory_soft": size,
     "limits.swap": st.one_of(size, st.just("0")),
@@ -273,6 +280,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
             "boot.own_clock",
             "boot.ephemeral",
             "snapshots.stopped",
+            *(f"mounts.*.{name}" for name in ("ro", "create", "recursive")),
         ),
         flag,
     ),
@@ -285,6 +293,7 @@ NAMES: dict[str, st.SearchStrategy[str]] = {
         ["net.ipv4.ip_forward", "kernel.shmmax", "fs.mqueue.msg_max", "kernel.domainname"]
     ),
     "limits.raw.*": st.sampled_from(["memory.high", "cpu.idle", "hugetlb.2MB.max", "memory.oom.group"]),
+    **{key.name: st.text("abc019-", min_size=1, max_size=15).map(lambda name: f"m{name}m") for key in MOUNT_KEYS},
     **{key.name: st.text("abc019", min_size=1, max_size=15) for key in NIC_KEYS},
     "ports.*": st.builds(
         "{}{}{}".format,

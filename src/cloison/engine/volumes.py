@@ -1,0 +1,215 @@
+"""Volumes: trees of files that belong to no instance, outlive them all, and may be mounted in several at once.
+
+    volumes/<pool>/<name>    a volume's record in the store
+
+Who uses one is told by the configurations of instances alone: `mounts.*.source`. What is stored in a volume has no
+other owners on disk than inside; the mount maps them (`engine.mounts`).
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from cloison.base.disk import full_disk_named
+from cloison.base.errors import Busy, Exists, NotFound, Unsupported
+from cloison.base.ids import check_name
+from cloison.engine import records
+from cloison.engine.records import DEFAULT_POOL, Record
+from cloison.engine.store import Store, Transaction
+from cloison.storage.driver import NO_LIMIT, Size, Tree
+
+if TYPE_CHECKING:
+    from cloison.engine.engine import Engine
+
+VOLUMES = "volumes/"
+
+
+class Volume(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A volume as it is stored. Times are nanoseconds since 1970."""
+
+    name: str
+    tree: Tree
+    created_ns: int
+    description: str = ""
+    size: Size = NO_LIMIT
+
+    @property
+    def pool(self) -> str:
+        """The storage pool that it is in."""
+        return self.tree.pool
+
+    @property
+    def key(self) -> str:
+        """Where its record is in the store."""
+        return f"{VOLUMES}{self.pool}/{self.name}"
+
+
+class VolumeInfo(msgspec.Struct, frozen=True):
+    """A volume as it is given out: `used_by` are names of instances, `used_bytes` None where it was not measured."""
+
+    name: str
+    pool: str
+    description: str
+    created_ns: int
+    size_bytes: int | None
+    inodes: int | None
+    used_bytes: int | None
+    used_by: tuple[str, ...]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Volume).decode
+
+
+def load(store: Store | Transaction, pool: str, name: str) -> Volume:
+    """The record of a volume; "" is the default pool. Raises NotFound."""
+    pool = pool or DEFAULT_POOL
+    entry = store.get(f"{VOLUMES}{pool}/{name}") if (pool + name).isascii() else None
+    if entry is None:
+        raise NotFound(
+            f"there is no volume {name!r} in the storage pool {pool}",
+            hint=f"`cloison volume ls` lists all of them; `cloison volume create {name}` makes it",
+            name=name,
+            pool=pool,
+        )
+    return _decode(entry.value)
+
+
+def users(store: Store, volume: Volume) -> tuple[str, ...]:
+    """The names of the instances in which it is, or will be at their next start."""
+    return tuple(record.name for record in records.load_all(store) if _mentions(record, volume))
+
+
+def _mentions(record: Record, volume: Volume) -> bool:
+    found = (each for config in (record.config, record.in_force) for each in config.mounts.values())
+    return any(
+        each.is_volume and (each.volume[0] or DEFAULT_POOL, each.volume[1]) == (volume.pool, volume.name)
+        for each in found
+    )
+
+
+class Volumes:
+    """The volumes of one installation; `Engine.volumes` has it."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+
+    def all(self) -> tuple[Volume, ...]:
+        """All of them, by pool and name."""
+        return tuple(_decode(entry.value) for entry in self._engine.store.list(VOLUMES))
+
+    def get(self, name: str, pool: str = "") -> Volume:
+        """One of them, `name` or POOL/NAME. Raises NotFound."""
+        within, _slash, name = name.rpartition("/")
+        return load(self._engine.store, within or pool, name)
+
+    def info(self, volume: Volume, *, with_disk: bool = False) -> VolumeInfo:
+        """What there is to know; `with_disk` also measures it, which may take as long as it has many files."""
+        used = self._engine.pools.driver(volume.pool).used(volume.tree).bytes if with_disk else None
+        return VolumeInfo(
+            volume.name,
+            volume.pool,
+            volume.description,
+            volume.created_ns,
+            volume.size.bytes,
+            volume.size.inodes,
+            used,
+            users(self._engine.store, volume),
+        )
+
+    def create(
+        self,
+        name: str,
+        pool: str = DEFAULT_POOL,
+        *,
+        size_bytes: int | None = None,
+        inodes: int | None = None,
+        description: str = "",
+    ) -> Volume:
+        """Make one, empty and of root. Raises Exists, Invalid, Unsupported where the pool cannot limit its size."""
+        size = Size(size_bytes or None, inodes or None)
+        check_name(name, what="a volume")
+        self._engine.pools.get(pool)
+        key = f"{VOLUMES}{pool}/{name}"
+        self._expect_free(self._engine.store, key, name, pool)
+        with full_disk_named(self._engine.layout.data), self._engine.pools.making(pool) as driver:
+            tree = driver.create((), size)
+            if driver.root(tree).image:
+                raise Unsupported(
+                    f"the storage pool {pool} has a disk for each tree, and one disk cannot be in several instances",
+                    hint="make the volume in a pool of the driver overlay, dir or btrfs",
+                )
+            volume = Volume(name, tree, time.time_ns(), description, size)
+            with self._engine.store.transaction() as changes:
+                self._expect_free(changes, key, name, pool)
+                changes.put(key, _encode(volume))
+                changes.record(f"{pool}/{name}", "volume-created")
+        return volume
+
+    def set(
+        self,
+        volume: Volume,
+        *,
+        size_bytes: int | None = None,
+        inodes: int | None = None,
+        description: str | None = None,
+    ) -> Volume:
+        """Change its limits, also while it is in use, or what it is for; 0 is no limit, None what it was before.
+        Raises Invalid, Unsupported."""
+        changed = msgspec.structs.replace(
+            volume,
+            size=Size(
+                volume.size.bytes if size_bytes is None else size_bytes or None,
+                volume.size.inodes if inodes is None else inodes or None,
+            ),
+            description=volume.description if description is None else description,
+        )
+        if changed.size != volume.size:
+            self._engine.pools.driver(volume.pool).resize(volume.tree, changed.size)
+        with self._engine.store.transaction() as changes:
+            load(changes, volume.pool, volume.name)
+            changes.put(volume.key, _encode(changed))
+            changes.record(f"{volume.pool}/{volume.name}", "volume-changed")
+        return changed
+
+    def rename(self, volume: Volume, new_name: str) -> Volume:
+        """Give it another name. Raises Exists, and Busy where an instance uses it."""
+        check_name(new_name, what="a volume")
+        renamed = msgspec.structs.replace(volume, name=new_name)
+        with self._engine.store.transaction() as changes:
+            load(changes, volume.pool, volume.name)
+            self._expect_unused(volume, "be renamed")
+            self._expect_free(changes, renamed.key, new_name, volume.pool)
+            changes.delete(volume.key)
+            changes.put(renamed.key, _encode(renamed))
+            changes.record(f"{volume.pool}/{new_name}", "volume-renamed", f"{volume.name} {new_name}")
+        return renamed
+
+    def remove(self, volume: Volume) -> None:
+        """Delete it with all that is in it. Raises Busy where an instance uses it, naming which."""
+        with self._engine.store.transaction() as changes:
+            load(changes, volume.pool, volume.name)
+            self._expect_unused(volume, "be removed")
+            changes.delete(volume.key)
+            changes.record(f"{volume.pool}/{volume.name}", "volume-removed")
+        self._engine.pools.collect(volume.pool)
+
+    def path(self, pool: str, name: str) -> str:
+        """The directory of a volume on the host. Raises NotFound."""
+        volume = load(self._engine.store, pool, name)
+        files = self._engine.pools.driver(volume.pool).root(volume.tree)
+        return f"{files.writable}/upper" if files.lower else files.writable
+
+    def _expect_unused(self, volume: Volume, doing: str) -> None:
+        """Read within a transaction, which keeps others from beginning to use it."""
+        found = users(self._engine.store, volume)
+        if found:
+            raise Busy(
+                f"the volume {volume.name!r} cannot {doing}: it is in use by {', '.join(found)}",
+                hint=f"cloison mount ls {found[0]}; cloison mount remove",
+            )
+
+    def _expect_free(self, store: Store | Transaction, key: str, name: str, pool: str) -> None:
+        if store.get(key) is not None:
+            raise Exists(f"there is already a volume {name!r} in the storage pool {pool}", hint="choose another name")

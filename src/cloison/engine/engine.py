@@ -372,7 +372,11 @@ class Engine:
         return templates(self.layout.templates)
 
     def remove_image(self, reference: str) -> "Image":
-        """Remove an image that no instance is made from. Raises NotFound, Busy."""
+        """Remove an image that no instance is made from; where `reference` is one of several names, that name alone.
+        A digest is the whole image. Raises NotFound, Busy."""
+        image = self.images.untag(reference)
+        if image is not None:
+            return image
         image = self.images.find(reference)
         with self.pools.still() as mentioned:
             layers = {path for tree in mentioned for path in tree.lower}

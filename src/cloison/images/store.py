@@ -170,6 +170,24 @@ class ImageStore:
             )
             return self.find(new_name)
 
+    def untag(self, reference: str) -> Image | None:
+        """Take the name that is meant by `reference` from an image with others, which stays; None where that would be
+        its last one, and for a digest. Raises NotFound or Invalid, as `find`."""
+        from cloison.images import changes
+
+        self.find(reference)  # before the lock, whose directory is missing where no image ever was
+        with self._changing():
+            image, plain = self.find(reference), _plain(reference)
+            meant = (plain,) if plain in image.names else tuple(n for n in image.names if n.startswith(f"{plain}/"))
+            left = tuple(name for name in image.names if name not in meant)
+            if not meant or not left:
+                return None
+            lines = self._index().manifests
+            self._replace_index(
+                tuple(changes.renamed(line, left) if line.digest == image.digest else line for line in lines)
+            )
+            return self.find(image.digest)
+
     def remove(self, name: str) -> Image:
         """Remove an image, under all its names, with the layers that no other image uses; what it was.
 

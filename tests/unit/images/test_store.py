@@ -184,3 +184,19 @@ def test_clean_leaves_work_in_progress_alone(store: ImageStore) -> None:
         assert store.clean() == ()
         assert os.path.isdir(work.rootfs)
     assert os.listdir(store.tmp_dir) == []
+
+
+def test_one_of_several_names_goes_and_the_image_stays(store: ImageStore) -> None:
+    image = add(store, "one", "tiny/1", "base")
+    assert store.untag(image.digest) is None
+    left = store.untag("base")
+    assert left is not None and (left.names, left.digest) == (("tiny/1",), image.digest)
+    store.tag("tiny/1", "base")
+    left = store.untag("tiny")  # the beginning of a name means that one
+    assert left is not None and left.names == ("base",)
+    store.tag("base", "tiny/1")
+    store.untag("base")
+    with pytest.raises(NotFound):
+        store.untag("base")
+    assert store.untag("tiny/1") is None  # its last one: that is for `remove`
+    assert [each.names for each in store.images()] == [("tiny/1",)]

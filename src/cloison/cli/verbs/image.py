@@ -151,7 +151,10 @@ def _tag(invocation: Invocation, image: str, name: str) -> None:
 @click.argument("names", nargs=-1, required=True, metavar="IMAGE...", shell_complete=images)
 @pass_invocation
 def _rm(invocation: Invocation, names: tuple[str, ...]) -> int:
-    """Remove images that no instance is made from."""
+    """Remove images that no instance is made from.
+
+    Of an image with several names only the one that is given goes; its digest stands for the whole image.
+    """
     from cloison.cli.complaints import complain
 
     codes = []

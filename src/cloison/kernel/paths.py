@@ -6,6 +6,8 @@ Source: openat2(2), since Linux 5.6.
 """
 
 import ctypes
+import errno
+import functools
 import os
 import stat
 import struct
@@ -16,6 +18,7 @@ _RESOLVE_BENEATH = 0x08
 _RESOLVE_IN_ROOT = 0x10
 _RESOLVE_NO_MAGICLINKS = 0x02
 _HOW = struct.Struct("=QQQ")
+_TRIES = 1000  # of what others' renames may disturb
 MAX_FILE = 1 << 20
 
 
@@ -32,12 +35,21 @@ def open_beneath(root: int, path: str | bytes, flags: int) -> int:
 
 def _opened(root: int, path: str | bytes, flags: int, resolve: int) -> int:
     how = _HOW.pack(flags | os.O_CLOEXEC, 0, resolve)
-    libc = ctypes.CDLL(None, use_errno=True)
-    fd = int(libc.syscall(_SYS_OPENAT2, root, os.fsencode(path), how, len(how)))
-    if fd < 0:
+    name = os.fsencode(path)
+    for _ in range(_TRIES):
+        fd = int(_libc().syscall(_SYS_OPENAT2, root, name, how, len(how)))
+        if fd >= 0:
+            return fd
         error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error), path)
-    return fd
+        # Some rename somewhere on the host, while a ".." was followed: the kernel cannot tell whether it led out.
+        if error not in (errno.EAGAIN, errno.EINTR):
+            break
+    raise OSError(error, os.strerror(error), path)
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
 
 
 def name_beneath(root: int, fd: int) -> bytes:

@@ -59,9 +59,10 @@ def _patiently(source: Source, size: int, offset: int, what: str, http: Http) ->
     """The bytes from `offset` on, over as many connections as it takes."""
     failures = breaks = 0
     while offset < size:
-        before = offset
+        before, is_open = offset, False
         try:
             with source.open_from(offset) as pieces:
+                is_open = True
                 for chunk in pieces:
                     if offset + len(chunk) > size:
                         raise Remote(f"{source.name} sends more of {what} than the {size} bytes that it should have")
@@ -72,7 +73,8 @@ def _patiently(source: Source, size: int, offset: int, what: str, http: Http) ->
         except (Broken, TimedOut):
             failures = 1 if offset > before else failures + 1
             breaks += 1
-            if http.is_aborted or failures >= http.patience.attempts or breaks >= _MOST_BREAKS:
+            # One that does not even answer has been asked several times already, by `transport`.
+            if not is_open or http.is_aborted or failures >= http.patience.attempts or breaks >= _MOST_BREAKS:
                 raise
             http.sleep(http.patience.pause(failures))
 

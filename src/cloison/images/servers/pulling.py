@@ -4,6 +4,7 @@ Nothing counts before all of it has come and was held against its digests: the m
 unpacked streams that the config names. A layer that the store has already is not asked for.
 """
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -49,7 +50,7 @@ def pull(store: ImageStore, order: Pull, progress: Progress) -> Image:
     Raises Invalid for a name, NotFound, Denied, Remote, Unsupported, NoSpace."""
     what = str(order.reference)
     progress("ask", 0, None)
-    manifest = _manifest(order, what)
+    order, manifest = _manifest(order, what)
     document = _config(order, manifest.config, what)
     with sent_by(what):
         there, diff_ids, facts = oci.platform_of(document), oci.diff_ids_of(document), oci.facts_of(document)
@@ -71,14 +72,13 @@ def pull(store: ImageStore, order: Pull, progress: Progress) -> Image:
     return image
 
 
-def _manifest(order: Pull, what: str) -> Manifest:
-    """The manifest for the platform, from the first source that has it."""
-    for source in order.sources[:-1]:
-        try:
-            return _manifest_from(source, order, what)
-        except CloisonError:
-            continue  # a mirror need not have everything, nor be there
-    return _manifest_from(order.sources[-1], order, what)
+def _manifest(order: Pull, what: str) -> tuple[Pull, Manifest]:
+    """The manifest for the platform, from the first source that has it; those before are not asked for the rest."""
+    for number, source in enumerate(order.sources[:-1]):
+        with contextlib.suppress(CloisonError):  # a mirror need not have everything, nor be there
+            found = _manifest_from(source, order, what)
+            return msgspec.structs.replace(order, sources=order.sources[number:]), found
+    return msgspec.structs.replace(order, sources=order.sources[-1:]), _manifest_from(order.sources[-1], order, what)
 
 
 def _manifest_from(source: Registry, order: Pull, what: str) -> Manifest:

@@ -20,13 +20,13 @@ from typing import Final
 import msgspec
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Denied, NotFound, Remote
+from cloison.base.errors import Denied, NotFound, Remote, TimedOut
 from cloison.images.files import write_beside
 from cloison.images.servers import signatures, simplestreams
 from cloison.images.servers.fetching import Source, asking_from, fetched, from_offset
 from cloison.images.servers.settings import Remote as RemoteSettings
 from cloison.images.servers.simplestreams import Item, Product
-from cloison.images.servers.transport import Http, body, complain
+from cloison.images.servers.transport import Broken, Http, body, complain
 from cloison.kernel.locks import exclusive
 
 MAX_LIST_BYTES: Final = 64 << 20  # the public list has 1 MiB
@@ -88,10 +88,15 @@ class Streams:
         return Source(self.name, open_from)
 
     def _document(self, path: str) -> bytes:
-        """A list, from the first server that has it; signed, where there is a keyring."""
+        """A list, from the first server that has it; signed, where there is a keyring. A mirror that is not there
+        is not asked for anything more."""
         for address in self._addresses[:-1]:
-            with contextlib.suppress(Remote, NotFound):
+            try:
                 return self._verified(address, path)
+            except (Broken, TimedOut):
+                self._addresses = tuple(other for other in self._addresses if other != address)
+            except (Remote, NotFound):
+                continue
         return self._verified(self._addresses[-1], path)
 
     def _verified(self, address: str, path: str) -> bytes:

@@ -117,3 +117,14 @@ def test_the_next_server_takes_over_where_one_fails_for_good(connect: Connect) -
 def test_a_blob_that_is_nowhere_is_not_found(connect: Connect) -> None:
     with pytest.raises(NotFound, match="h1 has no a layer"):
         download(connect, lambda _: httpx.Response(404), lambda _: httpx.Response(404))
+
+
+def test_a_server_that_does_not_answer_is_not_asked_over_and_over(connect: Connect, clock: Clock) -> None:
+    asked = []
+
+    def dead(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        raise httpx.ConnectError("connection refused")
+
+    content, _ = download(connect, dead, lambda _: part(0))
+    assert content == CONTENT and len(asked) == 5 and clock.slept == [0.25, 0.5, 1.0, 2.0]

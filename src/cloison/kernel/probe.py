@@ -12,9 +12,7 @@ Source: the manual page of each system call.
 
 import contextlib
 import os
-import shutil
 import sys
-import tempfile
 
 import msgspec
 
@@ -133,6 +131,9 @@ def _probe(place: str) -> HostFacts:
 
 
 def _try_everything(place: str) -> Answers:
+    import shutil
+    import tempfile
+
     directory = tempfile.mkdtemp(prefix=".probe-", dir=place)
     try:
         # -I and -S: neither the user's environment nor site-packages are looked at, which halves its start
@@ -150,6 +151,8 @@ def _nearest(directory: str) -> str:
     place = os.path.abspath(directory)
     while not os.path.isdir(place):
         place = os.path.dirname(place)
+    import tempfile
+
     return place if os.access(place, os.W_OK | os.X_OK) else tempfile.gettempdir()
 
 

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import os
 import pwd
-import shutil
 import socket
 import zlib
 from collections.abc import Callable, Container, Iterator
@@ -130,6 +129,8 @@ def is_serving(of: Network) -> bool:
 def down(of: Network, run: Runner, *, is_last: bool) -> None:
     """Take a network down, however much of it is there; `is_last`: the installation has no other that is up, and no
     instance with rules of its own runs."""
+    import shutil
+
     with _lock(of, "take it down"), forwarding.opened(rtnetlink.namespace_cookie()) as book:
         entries = book.read()
         link = host.interface(of.bridge)

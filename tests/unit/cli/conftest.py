@@ -116,6 +116,7 @@ class FakeInstance:
         self.config = assign_all(Config(), ("nics.eth0.type=bridged", "ports.8080/tcp=80"))
         self.nics = FakePart(self, "nics")
         self.ports = FakePart(self, "ports")
+        self.snapshots = FakePart(self, "snapshots")
 
     def console(self, connected: Callable[[], None]) -> None:
         self.__getattr__("console")()
@@ -187,7 +188,14 @@ class FakeEngine:
         self.calls: list[tuple[object, ...]] = []
         self.networks = FakeNetworks(self)
         self.fails: dict[str, BaseException] = {}
-        self.answers: dict[str, object] = {"exec_here": 0, "set": Change((), ()), **CHANGES, "wait": True, "logs": b""}
+        self.answers: dict[str, object] = {
+            "exec_here": 0,
+            "snapshots.create": STOPPED,
+            "set": Change((), ()),
+            **CHANGES,
+            "wait": True,
+            "logs": b"",
+        }
         self._instances = {info.name: FakeInstance(self, info) for info in (STOPPED, RUNNING)}
 
     def get(self, name: str) -> FakeInstance:
@@ -223,6 +231,10 @@ class FakeEngine:
     def create(self, *args: object, **options: object) -> FakeInstance:
         self.calls.append(("create", *args, options))
         return self.get("web")
+
+    def copy(self, *args: object, **options: object) -> FakeInstance:
+        self.calls.append(("copy", *args, options))
+        return self.get("db")
 
     def launch(self, *args: object, **options: object) -> FakeInstance:
         self.calls.append(("launch", *args, options))

@@ -2,7 +2,7 @@
 
 import click
 
-from cloison.cli import completing
+from cloison.cli import calls, completing
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, pass_invocation
 
@@ -45,17 +45,11 @@ def command(
     It gets addresses, user ids and a machine id of its own. What only one can have stays behind: ports of the host,
     and addresses that were written down.
     """
-    of = invocation.get(source.partition("/")[0])
-    with invocation.progress(f"copying {source}") as progress:
-        made = invocation.engine.copy(
-            source,
-            new,
-            config=(*(("boot.ephemeral=true",) if ephemeral else ()), *settings),
-            is_alone=instance_only,
-            storage=storage,
-            progress=progress,
-        )
-    left = () if "/" in source or settings else tuple(sorted(set(of.info().config) - set(made.info().config)))
-    if left:
-        invocation.note(f"not copied, as only one can have it: {', '.join(left)}")
-    click.echo(made.name)
+    calls.copy(
+        invocation,
+        source,
+        new,
+        config=(*(("boot.ephemeral=true",) if ephemeral else ()), *settings),
+        is_alone=instance_only,
+        storage=storage,
+    )

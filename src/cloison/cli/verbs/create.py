@@ -7,7 +7,7 @@ import click
 import msgspec
 
 from cloison.base.errors import Invalid
-from cloison.cli import completing
+from cloison.cli import calls, completing
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, pass_invocation
 
@@ -100,11 +100,6 @@ def wanted(image: str, name: str, words: Mapping[str, Any]) -> Wanted:
     return Wanted(image, name, (*config, *words["settings"]), dict(pairs(words["options"])), words["storage"])
 
 
-def obtaining(image: str) -> str:
-    """What is done to get an image that is not there yet, for the progress."""
-    return f"pulling {image}" if ":" in image else f"building {image}"
-
-
 def pairs(options: Iterable[str]) -> Iterable[tuple[str, str]]:
     """The options of a template, as name and value. Raises Invalid."""
     for option in options:
@@ -133,13 +128,11 @@ def command(invocation: Invocation, /, image: str, name: str, **words: Any) -> N
     begins with. Without NAME it gets one.
     """
     order = wanted(image, name, words)
-    with invocation.progress(obtaining(order.image)) as progress:
-        made = invocation.engine.create(
-            order.image,
-            order.name,
-            config=order.config,
-            options=order.options,
-            storage=order.storage,
-            progress=progress,
-        )
-    click.echo(made.name)
+    calls.create(
+        invocation,
+        order.image,
+        order.name,
+        config=order.config,
+        options=order.options,
+        storage=order.storage,
+    )

@@ -4,9 +4,10 @@ from typing import Any
 
 import click
 
+from cloison.cli.calls import obtaining
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, pass_invocation, verbose
-from cloison.cli.verbs.create import creating, obtaining, wanted
+from cloison.cli.verbs.create import creating, wanted
 
 
 @click.command(

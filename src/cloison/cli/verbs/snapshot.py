@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloison.base.units import format_size, parse_duration
-from cloison.cli import completing
+from cloison.cli import calls, completing
 from cloison.cli.invocation import Invocation
 from cloison.cli.table import aligned, listed, shows_colours
 from cloison.cli.verb import Verb, as_json, name_argument, pass_invocation
@@ -53,11 +53,7 @@ def _create(invocation: Invocation, name: str, snapshot: str, description: str, 
 
     One that runs is held still for the moment. Without a name it is called snap0, snap1 and so on.
     """
-    with invocation.progress(f"keeping {name}") as progress:
-        made = invocation.get(name).snapshots.create(
-            snapshot, description=description, expires_s=expires_s, progress=progress
-        )
-    click.echo(made.name)
+    calls.keep(invocation, name, snapshot, description=description, expires_s=expires_s)
 
 
 @command.command("ls", cls=Verb, examples=("cloison snapshot ls web", "cloison snapshot ls --json"))

@@ -30,7 +30,10 @@ packages_for() {
 		echo strace tmux udhcpc umoci util-linux xfsprogs
 		echo zstd
 		;;
-	bench) echo bubblewrap crun docker.io iperf3 iproute2 iptables lxc podman runc systemd-container ;;
+	bench)
+		echo btrfs-progs bubblewrap crun docker.io docker-registry iperf3 iproute2 iptables lxc podman rsync runc skopeo
+		echo systemd-container umoci
+		;;
 	vm) echo e2fsprogs mmdebstrap qemu-system-x86 ;;
 	*) die "no packages for '$1': there is build, run, test, bench, vm" ;;
 	esac

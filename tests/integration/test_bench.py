@@ -46,6 +46,18 @@ def test_a_quick_run_measures_a_nic_and_what_passes_through_it(tmp_path: Path) -
     assert passed["ratio"]["median"] > 0, passed["note"]
 
 
+@pytest.mark.needs_root
+@pytest.mark.needs_cgroup
+def test_a_quick_run_imports_pulls_creates_keeps_and_copies(tmp_path: Path) -> None:
+    rows = quick_run(tmp_path, "images", "storage")
+    measured = {row["what"]: row for row in rows if row["verdict"] != "skipped"}
+    for what in ("import of an image archive", "pull of an image from a registry on loopback"):
+        if shutil.which("skopeo") and shutil.which("umoci") and shutil.which("docker-registry"):
+            assert measured[what]["theirs"]["median"] > 0, rows
+    for verb in ("create", "snapshot create", "copy"):
+        assert measured[f"cloison {verb} of 8 MB on overlay, whole process"]["ours"]["median"] > 0, rows
+
+
 def quick_run(directory: Path, *rows: str) -> list[dict[str, Any]]:
     """Run it as `make bench` does; it exits with 1 when it leaves anything behind."""
     written = directory / "bench.json"

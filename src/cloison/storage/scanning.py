@@ -16,7 +16,6 @@ from typing import NamedTuple
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OWN = "user.overlay."  # what overlayfs keeps for itself
 _OPAQUE = (f"{_OWN}opaque", "trusted.overlay.opaque")
-_LONGEST = 3000  # bytes of a path that are given to the kernel at once: PATH_MAX is 4096
 _SAME_CHUNK = 1 << 20
 
 
@@ -145,16 +144,13 @@ def kind_of(about: os.stat_result) -> Kind:
 
 
 def open_below(root: int, path: str) -> int:
-    """The directory `path` below the directory `root`, however long the path is; "" for `root` once more."""
+    """The directory `path` below the directory `root`, however long the path is; "" for `root` once more.
+
+    Name by name: what a stream or a guest has put on the way, such as a link, is not followed."""
     fd = os.open(".", _DIRECTORY, dir_fd=root)
-    rest = path
-    while rest:
-        part = rest
-        if len(os.fsencode(rest)) > _LONGEST:
-            part = rest[: rest.index("/", _LONGEST // 4) if "/" in rest[_LONGEST // 4 :] else len(rest)]
-        rest = rest[len(part) + 1 :]
+    for name in path.split("/") if path else ():
         try:
-            below = os.open(part, _DIRECTORY, dir_fd=fd)
+            below = os.open(name, _DIRECTORY, dir_fd=fd)
         finally:
             os.close(fd)
         fd = below

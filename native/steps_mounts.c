@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 
@@ -74,6 +75,21 @@ configure(int fs, const char *option)
 	return sys_fsconfig(fs, FSCONFIG_SET_STRING, key, value + 1);
 }
 
+/* Without room for a directory in workdir, overlayfs mounts read-only, and
+ * only the kernel's log knows (ovl_get_workdir). Closes the mount then. */
+static int
+expect_writable(int mount)
+{
+	struct statvfs seen;
+	int error = fstatvfs(mount, &seen) < 0 ? -errno : mount;
+
+	if (error >= 0 && (seen.f_flag & ST_RDONLY) != 0)
+		error = -ENOSPC;
+	if (error < 0)
+		close(mount);
+	return error;
+}
+
 static int
 make_mount(const char *fstype, const char *source, char *const *options,
 	   unsigned attr)
@@ -91,6 +107,9 @@ make_mount(const char *fstype, const char *source, char *const *options,
 	if (error >= 0)
 		error = sys_fsmount(fs, attr);
 	close(fs);
+	if (error >= 0 && strcmp(fstype, "overlay") == 0 &&
+	    (attr & MOUNT_ATTR_RDONLY) == 0)
+		error = expect_writable(error);
 	return error;
 }
 

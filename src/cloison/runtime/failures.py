@@ -94,9 +94,15 @@ def _failure(plan: Plan, index: int, error: int, value: int, said: str) -> Clois
         )
     if isinstance(action.step, MountSetattr) and action.why.startswith(MAPPING) and error in NOT_MAPPABLE:
         return _mapping_failure(plan, action.why.removeprefix(MAPPING))
+    is_full = error in (errno.ENOSPC, errno.EDQUOT)
+    if is_full and isinstance(action.step, Fsmount) and action.step.fstype == "overlay":
+        return NoSpace(
+            f"cannot {plan.title}: no space is left where its files are: its root file system would be read-only",
+            hint="free some space (`cloison file rm` removes files of one that is stopped), or enlarge limits.disk",
+        )
     what = f"step {index}, {call(action.step)}: {_said(error)}"
     sentence = f"cannot {plan.title}: {action.why or action.step.kind}: {what}"
-    if error in (errno.ENOSPC, errno.EDQUOT):
+    if is_full:
         return NoSpace(sentence, hint="free some space, or enlarge the limit that was reached")
     kind, hint = _known(action.step, error)
     return kind(sentence, hint=hint)

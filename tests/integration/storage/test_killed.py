@@ -16,6 +16,7 @@ import pytest
 
 import cloison
 from cloison import Engine, Instance, State
+from cloison.base.errors import NoSpace
 from cloison.engine.transfer_stream import Reader
 from tests.integration.conftest import PROGRAM, inside
 from tests.integration.storage.conftest import mounted
@@ -329,4 +330,22 @@ def test_a_full_disk_is_named_and_loses_nothing(kind: str, tmp_path: Path) -> No
         assert inside(box, "cat", "/root/a") == "then\n"
         for instance in engine.instances():
             instance.delete(force=True)
+        engine.store.close()
+
+
+def test_no_start_with_a_root_that_is_silently_read_only(tmp_path: Path) -> None:
+    with mounted("ext4", tmp_path, 160) as point:
+        engine = cloison.open(str(point / "root"))
+        box = engine.launch("busybox", "box", config=INIT)
+        box.stop(force=True)
+        filler = point / "filler"
+        with open(filler, "wb") as file:  # as somebody who has no part of the reserve, as anybody inside
+            subprocess.run(["dd", "if=/dev/zero", "bs=4k"], stdout=file, stderr=subprocess.DEVNULL, user=65534)
+        with pytest.raises(NoSpace, match="its root file system would be read-only"):
+            box.start()
+        assert box.state is State.STOPPED
+        filler.unlink()
+        box.start()
+        write(box, "/root/a", "now")
+        box.delete(force=True)
         engine.store.close()

@@ -14,7 +14,7 @@ from tests.integration.network import netlab
 from tests.integration.network.conftest import Nicked
 from tests.integration.network.netlab import HERE
 
-pytestmark = [pytest.mark.guest, pytest.mark.needs_root, pytest.mark.needs_cgroup]
+pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup]
 
 # Dies before or after the plan number NUMBER of the change has been carried out.
 KILLED = """

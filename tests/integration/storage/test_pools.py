@@ -15,7 +15,7 @@ from cloison.kernel import loops
 from tests.integration.conftest import QUICK, Cli, eventually, init_of, inside, refused
 from tests.integration.storage.conftest import MEBIBYTE, MKFS, mounted
 
-pytestmark = [pytest.mark.needs_root, pytest.mark.guest]
+pytestmark = [pytest.mark.needs_root]
 MAY_RESIZE = bool(int(Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0], 16) & 1 << 24)
 DRIVERS = ("overlay", "dir", "btrfs", "loop")
 Made = Callable[..., Instance]

@@ -250,11 +250,12 @@ static pid_t
 clone_sleeper(uint64_t flags)
 {
 	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
-	pid_t pid = sys_clone3(&args);
+	pid_t parent = getpid(), pid = sys_clone3(&args);
 
 	if (pid != 0)
 		return pid;
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+		_exit(1);
 	for (;;)
 		pause();
 }

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cloison import Busy, Conflict, Engine, Exists, Instance, Invalid, NotFound, Unsupported
+from cloison import Busy, CloisonError, Conflict, Engine, Exists, Instance, Invalid, NotFound, Unsupported
+from tests.integration import traces
 from tests.integration.conftest import ALONE, PROGRAM, QUICK, Cli, Launch, entered, eventually, refused
 from tests.patience import patient
 
@@ -391,3 +392,54 @@ def test_alone_is_enough(engine: Engine, shared: Path) -> None:
     assert len(mounts_of(box, "/srv")) == 1
     with pytest.raises((Busy, Conflict, Invalid)):
         box.set("mounts.m.target=/proc/x")
+
+
+# --- faults --------------------------------------------------------------------------------------------------
+
+OURS = ("take hold of", "map the ids", "what is said of", "mount /srv", "mount /scratch", "enter the instance")
+
+
+@pytest.mark.parametrize("hook", ["CLOISON_KILL_BEFORE", "CLOISON_KILL_AFTER"])
+def test_a_start_killed_at_a_step_of_a_mount_leaves_nothing(
+    engine: Engine, root: Path, shared: Path, launcher_test: Path, monkeypatch: pytest.MonkeyPatch, hook: str
+) -> None:
+    monkeypatch.setenv("CLOISON_LAUNCHER", str(launcher_test))
+    words = (f"mounts.m.source={shared}", "mounts.m.target=/srv", "mounts.m.idmap=1000:1000", "mounts.m.ro=true")
+    box = engine.create("busybox", "box", config=[*QUICK, *words, "mounts.t.type=tmpfs", "mounts.t.target=/scratch"])
+    steps = [number for number, each in enumerate(box.explain().actions) if each.why.startswith(OURS)]
+    assert len(steps) >= 7
+    for step in steps:
+        with monkeypatch.context() as patch:
+            patch.setenv(hook, str(step))
+            with pytest.raises(CloisonError):
+                box.start()
+        engine.repair()
+        assert box.state == "stopped"
+        assert eventually(lambda: not traces.left(root, [box.id], [box.record.id_base])), step
+        assert str(shared) not in Path("/proc/self/mountinfo").read_text()
+    box.start()
+    assert sh(box, "cat /srv/ana") == "ana"
+
+
+def test_a_mount_killed_at_any_step_is_there_or_not(
+    quick: Instance, shared: Path, launcher_test: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLOISON_LAUNCHER", str(launcher_test))
+    words = (f"source={shared}", "target=/srv", "idmap=true", "ro=true")
+    killed, step = 0, 0
+    while step < 30:
+        with monkeypatch.context() as patch:
+            patch.setenv("CLOISON_KILL_AFTER", str(step))
+            try:
+                quick.mounts.add("m", *words)
+            except CloisonError:
+                killed += 1
+        quick.reload()
+        if "m" in quick.config.mounts:
+            break
+        quick.mounts.add("m", *words)
+        assert len(mounts_of(quick, "/srv")) == 1
+        quick.mounts.remove("m")
+        assert mounts_of(quick, "/srv") == []
+        step += 1
+    assert killed >= 10

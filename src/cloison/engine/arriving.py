@@ -21,6 +21,7 @@ from cloison.images.image import Image
 from cloison.spec import config as configuration
 from cloison.spec.config import Config
 from cloison.storage.driver import Driver, Tree
+from cloison.storage.settling import settle
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -102,7 +103,7 @@ def _created(engine: "Engine", sections: Iterator[Section], head: Head, draft: R
                 draft = _with_tree(legs, head, draft, driver.clone(legs.present(), disk_limits.size_of(draft.config)))
                 identity.take_over(engine, draft, head.texts)
                 identity.refresh(engine, draft)
-                with engine.store.transaction() as changes:
+                with engine.store.transaction(is_durable=True) as changes:
                     made = claims.claim(changes, engine.layout.root, draft)
                     for each in legs.snapshots():
                         stored.put(changes, made.id, each)
@@ -162,7 +163,7 @@ def _updated(engine: "Engine", sections: Iterator[Section], head: Head, instance
                 is_restored=False,
             )
             setting.check(engine, before, after.config, before=before.config)
-            with engine.store.transaction() as changes:
+            with engine.store.transaction(is_durable=True) as changes:
                 after = claims.settled(changes, before, after)
                 for each in legs.snapshots():
                     stored.add(changes, before, each)
@@ -202,6 +203,7 @@ class _Legs:
         """The present state. Raises Invalid where it has not come."""
         if len(self._done) != len(self._wanted):
             raise damaged("files of it are missing")
+        settle(self._driver, self._done[""])
         return self._done[""]
 
     def snapshots(self) -> tuple[SnapshotRecord, ...]:

@@ -28,6 +28,7 @@ from cloison.spec.config import Config
 from cloison.spec.driver import State
 from cloison.spec.nics import Nic
 from cloison.storage.driver import Driver, Progress, Tree
+from cloison.storage.settling import settle
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -105,7 +106,7 @@ def _made(
             from cloison.engine import file_templates
 
             file_templates.apply(engine, draft, "copy")
-        with engine.store.transaction() as changes:
+        with engine.store.transaction(is_durable=True) as changes:
             if present != source.record.tree:
                 records.save(changes, msgspec.structs.replace(source.record, tree=present))
             made = claims.claim(changes, engine.layout.root, draft)
@@ -154,6 +155,7 @@ class Moved:
             chunks = self._source.send(frozen, since)
             base = self._done[since.name] if since is not None else None
             self._done[frozen.name] = self._target.receive(chunks, layers, base)
+            settle(self._target, self._done[frozen.name])
             self._last = frozen
         return self._done[frozen.name]
 

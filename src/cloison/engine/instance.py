@@ -162,7 +162,7 @@ class Instance:
         started = msgspec.structs.replace(
             self._record, started_ns=time.time_ns(), is_restored=False, is_last_run=is_last_run
         )
-        with self._engine.store.transaction() as changes:
+        with self._engine.store.transaction(is_durable=was_restored) as changes:
             records.save(changes, started)
             changes.record(self.id, "started")
             if was_restored:

@@ -69,7 +69,7 @@ def _frozen(
         split, _observed = snapshots.split_off(engine, instance, driver, None)
         record = instance.record
         if split.present != record.tree:
-            with engine.store.transaction() as changes:
+            with engine.store.transaction(is_durable=True) as changes:
                 records.save(changes, msgspec.structs.replace(record, tree=split.present))
             instance.reload()
     return record, split.frozen

@@ -81,7 +81,7 @@ def _restore(
             after, tree=driver.clone(snapshot.tree, disk_limits.size_of(after.config), progress=progress)
         )
         texts = identity.remembered(engine, before)
-        with engine.store.transaction() as changes:
+        with engine.store.transaction(is_durable=True) as changes:
             after = _settled(changes, before, after)
             stored.add(changes, before, _kept(engine, changes, before, PRE_RESTORE))
             records.save(changes, after)
@@ -102,7 +102,7 @@ def rebuild(engine: "Engine", instance: "Instance", image: "Image", *, force: bo
         with engine.pools.making(tree_of(before).pool) as driver:
             tree = driver.create(image.layers, disk_limits.size_of(before.config), progress=progress)
             after = msgspec.structs.replace(_of_image(before, image), tree=tree, is_restored=True)
-            with engine.store.transaction() as changes:
+            with engine.store.transaction(is_durable=True) as changes:
                 stored.add(changes, before, _kept(engine, changes, before, PRE_REBUILD))
                 records.save(changes, after)
                 changes.record(before.id, "rebuilt", after.image_name)

@@ -22,6 +22,7 @@ from cloison.engine.snapshot_records import SnapshotRecord
 from cloison.spec import config as configuration
 from cloison.spec.driver import Observed, State
 from cloison.storage.driver import Driver, Progress, Split
+from cloison.storage.settling import settle
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -75,7 +76,7 @@ class Snapshots:
             with self._engine.pools.making(tree_of(record).pool) as driver:
                 split, observed = split_off(self._engine, self._instance, driver, progress)
                 record = self._instance.record
-                with self._engine.store.transaction() as changes:
+                with self._engine.store.transaction(is_durable=True) as changes:
                     made = msgspec.structs.replace(
                         _draft(self._engine, record, name or _free_name(changes.keys(stored.key(record.id)))),
                         tree=split.frozen,
@@ -98,7 +99,7 @@ class Snapshots:
         with self._instance.command("delete a snapshot"):
             record = self._instance.record
             stored.load(self._engine.store, record, name)
-            with self._engine.store.transaction() as changes:
+            with self._engine.store.transaction(is_durable=True) as changes:  # before its files go
                 stored.remove(changes, record.id, name)
                 changes.record(record.id, "snapshot-deleted", name)
         self._engine.pools.collect(tree_of(record).pool)
@@ -157,6 +158,7 @@ def split_off(
         tree = tree_of(instance.record)
         with holding.held(engine, instance.record, observed):
             split = driver.snapshot(tree, is_live=True, progress=progress)
+        settle(driver, split.frozen)
         return split, observed
     if observed.state is not State.STUCK and observed.pid:
         raise WrongState(

@@ -84,9 +84,23 @@ class Store:
             return tuple(Entry(*row) for row in rows)
 
     @contextlib.contextmanager
-    def transaction(self) -> Iterator["Transaction"]:
-        """Changes that are made together or not at all; an exception inside takes all of them back."""
+    def transaction(self, *, is_durable: bool = False) -> Iterator["Transaction"]:
+        """Changes that are made together or not at all; an exception inside takes all of them back.
+
+        With `is_durable` they, and all before them, are on the disk at the end, and outlive a failure of power: for
+        what says where an instance's files are."""
         connection = self._connection()
+        if is_durable:
+            connection.execute("PRAGMA synchronous = FULL")
+        try:
+            with self._changes(connection) as changes:
+                yield changes
+        finally:
+            if is_durable:
+                connection.execute("PRAGMA synchronous = NORMAL")
+
+    @contextlib.contextmanager
+    def _changes(self, connection: sqlite3.Connection) -> Iterator["Transaction"]:
         with _told():
             connection.execute("BEGIN IMMEDIATE")
         try:

@@ -86,7 +86,7 @@ def exported(engine: "Engine", instance: "Instance", wanted: Wanted) -> Iterator
             split, _observed = snapshots.split_off(engine, instance, driver, None)
             record = instance.record
             if split.present != record.tree:
-                with engine.store.transaction() as changes:
+                with engine.store.transaction(is_durable=True) as changes:
                     records.save(changes, msgspec.structs.replace(record, tree=split.present))
             known = _to_send(engine, record, since) if wanted.has_snapshots else ()
             texts = identity.remembered(engine, record)

@@ -59,6 +59,15 @@ def _copy_part(source: int, target: int, begin: int, end: int) -> None:
         begin += count
 
 
+def settle_root(pid: int) -> None:
+    """The same for the root file system of a process. Raises OSError."""
+    fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        settle(fd)
+    finally:
+        os.close(fd)
+
+
 def settle(directory: int) -> None:
     """Bring everything of the file system of an O_PATH descriptor to its disk. Raises OSError where that failed.
 

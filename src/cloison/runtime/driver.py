@@ -382,9 +382,9 @@ class ContainerDriver:
 
     def sync(self, pid: int) -> None:
         """Have on the disk what the instance has written so far; `pid` is that of its init."""
-        from cloison.kernel import syncing
+        from cloison.kernel import files
 
-        syncing.file_system(f"/proc/{pid}/root")
+        files.settle_root(pid)
 
     # --- inside ------------------------------------------------------------------------------------------
 

@@ -107,3 +107,20 @@ def test_many_who_open_a_new_store_at_once_all_succeed(tmp_path: Path) -> None:
             thread.join()
         assert len(Store(path).events()) == 8
     assert failed == []
+
+
+def test_a_durable_change_is_synced_before_it_is_believed(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "state.db"))
+
+    def level() -> int:
+        return int(store._connection().execute("PRAGMA synchronous").fetchone()[0])
+
+    with store.transaction(is_durable=True) as changes:
+        changes.put("a", b"1")
+        assert level() == 2  # FULL: the log is synced at each commit, https://sqlite.org/pragma.html#pragma_synchronous
+    assert level() == 1
+    with pytest.raises(ValueError), store.transaction(is_durable=True):
+        raise ValueError
+    assert level() == 1
+    with store.transaction():
+        assert level() == 1

@@ -1,0 +1,16 @@
+"""Trees are on the disk before a record mentions them: a failure of power must not leave a record of empty files."""
+
+import os
+
+from cloison.kernel import files
+from cloison.storage.driver import Driver, Tree
+
+
+def settle(driver: Driver, tree: Tree) -> None:
+    """Bring a new tree to the disk. Raises OSError for a disk that fails."""
+    with driver.directories(tree) as found:
+        fd = os.open(found.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            files.settle(fd)
+        finally:
+            os.close(fd)

@@ -17,6 +17,7 @@ from cloison.base.ids import check_name
 from cloison.engine import records
 from cloison.engine.records import DEFAULT_POOL, Record
 from cloison.engine.store import Store, Transaction
+from cloison.spec.config import Config
 from cloison.storage.driver import NO_LIMIT, Size, Tree
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ def load(store: Store | Transaction, pool: str, name: str) -> Volume:
             pool=pool,
         )
     return _decode(entry.value)
+
+
+def expect_those_of(changes: Transaction, config: Config) -> None:
+    """Raise NotFound for a configuration that names a volume which is gone; in the transaction that stores it, so that
+    nobody removes one of them meanwhile."""
+    for each in config.mounts.values():
+        if each.is_volume:
+            load(changes, *each.volume)
 
 
 def users(store: Store, volume: Volume) -> tuple[str, ...]:

@@ -4,10 +4,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from cloison import Busy, Engine, Exists, Instance, Invalid, NotFound, Unsupported
+from cloison.engine import mounts
 from tests.integration.conftest import QUICK, Cli, eventually, refused
 
 
@@ -190,3 +192,32 @@ def test_a_volume_cannot_be_removed_while_somebody_begins_to_use_it(engine: Engi
     engine.volumes.remove(engine.volumes.get("data"))
     with pytest.raises(NotFound, match="no volume"):
         box.mounts.add("m", "source=data", "target=/srv")
+
+
+def test_a_volume_that_is_removed_just_before_it_is_claimed_is_not_named_by_anybody(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is there when the words are looked at, and gone when they are stored."""
+    box = engine.create("busybox", "box", config=QUICK)
+    volume = engine.volumes.create("data")
+    accept = mounts.accept
+
+    def late(*args: Any, **words: Any) -> None:
+        accept(*args, **words)
+        engine.volumes.remove(volume)
+
+    monkeypatch.setattr(mounts, "accept", late)
+    with pytest.raises(NotFound, match="no volume 'data'"):
+        box.mounts.add("m", "source=data", "target=/srv")
+    box.reload()
+    assert box.config.mounts == {}
+
+
+def test_a_volume_comes_to_a_frozen_instance(engine: Engine) -> None:
+    engine.volumes.create("data")
+    box = engine.launch("busybox", "box", config=QUICK)
+    box.freeze()
+    box.mounts.add("m", "source=data", "target=/srv")
+    box.unfreeze()
+    sh(box, "echo x > /srv/f")
+    assert Path(f"{engine.volumes.path('', 'data')}/f").read_text() == "x\n"

@@ -37,7 +37,18 @@ if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.engine.engine import open_engine as open
     from cloison.engine.instance import Instance
-    from cloison.engine.results import Change, ExecResult, Info, NetworkInfo, NicInfo, Repaired, Stats
+    from cloison.engine.results import (
+        Change,
+        DueSnapshot,
+        ExecResult,
+        FileChange,
+        Info,
+        NetworkInfo,
+        NicInfo,
+        Repaired,
+        SnapshotInfo,
+        Stats,
+    )
     from cloison.images import Image
     from cloison.spec.driver import State
 
@@ -49,9 +60,11 @@ __all__ = [
     "CloisonError",
     "Conflict",
     "Denied",
+    "DueSnapshot",
     "Engine",
     "ExecResult",
     "Exists",
+    "FileChange",
     "Host",
     "Image",
     "Info",
@@ -65,6 +78,7 @@ __all__ = [
     "NotFound",
     "Remote",
     "Repaired",
+    "SnapshotInfo",
     "State",
     "Stats",
     "TimedOut",
@@ -77,8 +91,10 @@ __all__ = [
 # Each is imported when it is first asked for: a command that only prints its help needs no engine.
 _HOMES = {
     "Change": "engine.results",
+    "DueSnapshot": "engine.results",
     "Engine": "engine.engine",
     "ExecResult": "engine.results",
+    "FileChange": "engine.results",
     "Image": "images",
     "Info": "engine.results",
     "Instance": "engine.instance",
@@ -86,6 +102,7 @@ _HOMES = {
     "NetworkInfo": "engine.results",
     "NicInfo": "engine.results",
     "Repaired": "engine.results",
+    "SnapshotInfo": "engine.results",
     "State": "spec.driver",
     "Stats": "engine.results",
 }

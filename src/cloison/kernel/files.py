@@ -60,7 +60,7 @@ def _copy_part(source: int, target: int, begin: int, end: int) -> None:
 
 
 def settle_root(pid: int) -> None:
-    """The same for the root file system of a process. Raises OSError."""
+    """Bring everything of the root file system of a process to its disk. Raises OSError where that failed."""
     fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         settle(fd)

@@ -52,9 +52,11 @@ def copy(
     engine.expect_free(name)
     assignments = tuple(config)
     source.reload()
-    begin = stored.load(engine.store, source.record, snapshot) if snapshot else None
+    if snapshot:
+        stored.load(engine.store, source.record, snapshot)  # before anybody is waited for
     instance_id = new_id()
     with source.command("copy"), full_disk_named(engine.layout.data), engine.driver.command(instance_id, "create"):
+        begin = stored.load(engine.store, source.record, snapshot) if snapshot else None
         of = begin.of if begin else source.record
         draft = _draft(source.record, of, instance_id, name, assignments)
         setting.check(engine, draft, draft.config, before=Config())

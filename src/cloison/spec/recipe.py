@@ -68,7 +68,7 @@ def parse(content: bytes) -> Recipe:
     """The recipe in a TOML document. Raises Invalid, naming the key."""
     try:
         document = msgspec.toml.decode(content)
-    except msgspec.DecodeError as problem:
+    except (msgspec.DecodeError, UnicodeDecodeError) as problem:
         raise Invalid(f"it is no TOML: {problem}") from problem
     try:
         recipe = msgspec.convert(document, type=Recipe)

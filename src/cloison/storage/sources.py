@@ -70,10 +70,24 @@ def made(driver: str, home: str, source: str, size: str) -> Source:
     except FileNotFoundError:
         raise NotFound(f"there is no {source}", hint="make the directory first", path=source) from None
     if stat.S_ISDIR(mode):
+        if driver != "btrfs":  # which looks at what the directory is on
+            _expect_writable(source)
         return Source(os.path.realpath(source))
     if not stat.S_ISBLK(mode) or driver != "btrfs":
         raise Invalid(f"--source {source}: that is no directory", hint="only btrfs pools are made on a disk")
     return _on_disk(home, source)
+
+
+def _expect_writable(directory: str) -> None:
+    """Raises Invalid for a directory such as /proc, or one of a read-only file system."""
+    probe = f"{directory}/.cloison-{os.urandom(4).hex()}"
+    try:
+        os.mkdir(probe)
+        os.rmdir(probe)
+    except OSError as problem:
+        raise Invalid(
+            f"--source {directory}: nothing can be made in it: {problem.strerror}", path=directory
+        ) from problem
 
 
 def _in_file(home: str, size: str) -> Source:

@@ -100,3 +100,9 @@ def test_options_are_changed_for_what_comes(engine: Engine) -> None:
         engine.pools.set("disks", "colour=red")
     with pytest.raises(NotFound):
         engine.pools.set("gone", "size=128M")
+
+
+def test_a_directory_in_which_nothing_can_be_made_is_no_pool(engine: Engine) -> None:
+    with pytest.raises(Invalid, match="--source /proc: nothing can be made in it"):
+        engine.pools.create("fast", "dir", source="/proc")
+    assert [pool.name for pool in engine.pools.all()] == ["default"]

@@ -96,3 +96,8 @@ def test_there_is_a_network_where_there_are_packages_unless_it_says_otherwise(sa
 def test_what_cannot_be_is_refused_by_its_key(said: str, why: str) -> None:
     with pytest.raises(Invalid, match=why):
         parse(said.encode())
+
+
+def test_what_is_no_text_is_no_recipe() -> None:
+    with pytest.raises(Invalid, match="it is no TOML"):
+        parse(b"\xff\xfe")

@@ -8,6 +8,7 @@ import click
 
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import Exists, Usage
+from cloison.cli.host_files import unwritable_named
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, name_argument, pass_invocation
 
@@ -22,7 +23,7 @@ def _write(fd: int, chunks: Iterable[bytes]) -> None:
 def _write_file(path: str, chunks: Iterable[bytes]) -> None:
     """Whole or not at all: written beside, and renamed."""
     beside = f"{path}.part-{os.getpid()}"
-    with full_disk_named(path):
+    with full_disk_named(path), unwritable_named(path):
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from cloison.base.errors import Host, Invalid, Usage
+from cloison.base.errors import Host, Usage
 from cloison.base.units import format_size
 from cloison.cli.completing import images
 from cloison.cli.invocation import Invocation
@@ -150,21 +150,21 @@ def _by_name(target: str) -> tuple[str, str]:
 def _write(target: str, stream: Iterator[bytes]) -> int:
     """Write a file, whole or not at all; its length."""
     from cloison.base.disk import full_disk_named
+    from cloison.cli.host_files import unwritable_named
 
     directory, name = os.path.split(os.path.abspath(target))
     beside = f"{directory}/.{name}.{os.urandom(4).hex()}.new"
     written = 0
-    try:
+    with unwritable_named(target):
         fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    except OSError as problem:
-        raise Invalid(f"{target} cannot be written: {problem.strerror}", path=target) from problem
     try:
         with full_disk_named(directory), open(fd, "wb") as file:
             for chunk in stream:
                 written += file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(beside, target)
+        with unwritable_named(target):
+            os.rename(beside, target)
     except BaseException:
         os.unlink(beside)
         raise

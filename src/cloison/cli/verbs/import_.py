@@ -2,11 +2,12 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 
 import click
 
-from cloison.base.errors import NotFound
+from cloison.base.errors import Invalid, NotFound
 from cloison.cli import completing
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, pass_invocation
@@ -61,7 +62,11 @@ def _opened(path: str) -> Iterator[int]:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         raise NotFound(f"there is no file {path!r}", path=path) from None
+    except OSError as problem:
+        raise Invalid(f"the file {path!r} cannot be read: {problem.strerror}", path=path) from problem
     try:
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            raise Invalid(f"{path!r} is a directory, and no exported instance", path=path)
         yield fd
     finally:
         os.close(fd)

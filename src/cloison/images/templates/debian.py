@@ -8,10 +8,9 @@ import os
 from collections.abc import Mapping
 from typing import Final
 
-from cloison.base.errors import Denied, Invalid
-from cloison.images.architecture import host_architecture
+from cloison.base.errors import Denied
 from cloison.images.image import Facts
-from cloison.images.templates import apt_words, debian_system, debian_tools
+from cloison.images.templates import apt_words, debian_family, debian_tools
 from cloison.images.templates.template import Option, Progress, Request, chosen
 from cloison.images.workspace import Workspace
 
@@ -28,36 +27,15 @@ RELEASES: Final = tuple(_CODENAMES)
 _ALIASES = {"unstable": "sid"} | {codename: release for release, codename in _CODENAMES.items()}
 _ARCHITECTURES = ("amd64", "arm64", "armhf", "i386", "ppc64el", "riscv64", "s390x")
 
-# On top of Debian's "required" packages and apt. Nothing that these only recommend.
-_PACKAGES = (
-    "dbus",
-    "iproute2",
-    "iputils-ping",
-    "less",
-    "libpam-systemd",
-    "login",
-    "netbase",
-    "procps",
-    "systemd-sysv",
-)
-
 
 def resolve(release: str, options: Mapping[str, str]) -> Request:
     """Number and code name of a release are the same. Raises Invalid, naming what is allowed."""
-    number = release if release in _CODENAMES else _ALIASES.get(release, "")
-    if not release:
-        number = RELEASES[0]
-    if not number:
-        raise Invalid(
-            f"there is no template for the Debian release {release!r}",
-            hint="there is " + ", ".join(f"{n} ({name})" if n != name else n for n, name in _CODENAMES.items()),
-            release=release,
-        )
+    number = debian_family.number_of(release, _CODENAMES, _ALIASES, "Debian")
     values = dict(chosen(NAME, OPTIONS, options))
     spelt = {
         "architecture": apt_words.architecture(values.get("architecture", ""), _ARCHITECTURES, "Debian"),
         "mirror": ",".join(apt_words.mirrors(values.get("mirror", ""))),
-        "packages": ",".join(apt_words.packages(values.get("packages", ""), _PACKAGES)),
+        "packages": ",".join(apt_words.packages(values.get("packages", ""), debian_family.PACKAGES)),
     }
     codename = _CODENAMES[number]
     aliases = () if codename == number else (f"{NAME}/{codename}",)
@@ -77,25 +55,11 @@ def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
         mirrors=tuple(apt_words.words(request.option("mirror"))),
         packages=_packages_of(request),
     )
-    debian_tools.bootstrap(wish, workspace, progress)
-    progress("tidy", 0, None)
-    debian_system.enable(workspace, ("systemd-networkd.service", "systemd-resolved.service"))
-    debian_system.tidy(workspace.rootfs)
-    return Facts(
-        names=request.names,
-        os=NAME,
-        release=request.release,
-        architecture=request.option("architecture", host_architecture()),
-        command=("/sbin/init",),
-        env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
-        stop_signal="SIGRTMIN+3",
-        template=NAME,
-        is_system=True,
-    )
+    return debian_family.build(request, wish, workspace, progress)
 
 
 def _packages_of(request: Request) -> tuple[str, ...]:
     """Everything that is asked for by name. systemd-resolved is a package of its own since Debian 12."""
     resolved = () if request.release == "11" else ("systemd-resolved",)
     certificates = ("ca-certificates",) if "https://" in request.option("mirror") else ()
-    return (*_PACKAGES, *resolved, *certificates, *apt_words.words(request.option("packages")))
+    return (*debian_family.PACKAGES, *resolved, *certificates, *apt_words.words(request.option("packages")))

@@ -12,7 +12,7 @@ from typing import Final
 from cloison.base.errors import Denied, Invalid, Unsupported
 from cloison.images.architecture import host_architecture
 from cloison.images.image import Facts
-from cloison.images.templates import apt_words, debian_system, debian_tools
+from cloison.images.templates import apt_words, debian_family, debian_tools
 from cloison.images.templates.template import Option, Progress, Request, chosen
 from cloison.images.workspace import Workspace
 
@@ -36,30 +36,11 @@ _COMPONENT = re.compile(r"[a-z]+")
 _ARCHIVE = "http://archive.ubuntu.com/ubuntu"
 _PORTS = "http://ports.ubuntu.com/ubuntu-ports"
 _OF_THE_ARCHIVE = ("amd64", "i386")
-_PACKAGES = (
-    "dbus",
-    "iproute2",
-    "iputils-ping",
-    "less",
-    "libpam-systemd",
-    "login",
-    "netbase",
-    "procps",
-    "systemd-sysv",
-)
 
 
 def resolve(release: str, options: Mapping[str, str]) -> Request:
     """Number and code name of a release are the same. Raises Invalid, naming what is allowed."""
-    number = release if release in _CODENAMES else _ALIASES.get(release, "")
-    if not release:
-        number = RELEASES[0]
-    if not number:
-        raise Invalid(
-            f"there is no template for the Ubuntu release {release!r}",
-            hint="there is " + ", ".join(f"{n} ({name})" for n, name in _CODENAMES.items()),
-            release=release,
-        )
+    number = debian_family.number_of(release, _CODENAMES, _ALIASES, "Ubuntu")
     values = dict(chosen(NAME, OPTIONS, options))
     keyring = values.get("keyring", "")
     spelt = {
@@ -67,7 +48,7 @@ def resolve(release: str, options: Mapping[str, str]) -> Request:
         "components": ",".join(_components(values.get("components", ""))),
         "keyring": "" if keyring == KEYRING else _path(keyring),
         "mirror": ",".join(apt_words.mirrors(values.get("mirror", ""))),
-        "packages": ",".join(apt_words.packages(values.get("packages", ""), _PACKAGES)),
+        "packages": ",".join(apt_words.packages(values.get("packages", ""), debian_family.PACKAGES)),
         "updates": _updates(values.get("updates", "")),
     }
     return Request(NAME, number, chosen(NAME, OPTIONS, spelt), (f"{NAME}/{_CODENAMES[number]}",))
@@ -97,21 +78,7 @@ def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
     """Fill the root filesystem. Raises Denied, Unsupported, NoSpace, Remote, Host; Invalid for an unknown package."""
     if os.geteuid() != 0:
         raise Denied("only root can build an Ubuntu image", hint="build it as root")
-    debian_tools.bootstrap(wish(request), workspace, progress)
-    progress("tidy", 0, None)
-    debian_system.enable(workspace, ("systemd-networkd.service", "systemd-resolved.service"))
-    debian_system.tidy(workspace.rootfs)
-    return Facts(
-        names=request.names,
-        os=NAME,
-        release=request.release,
-        architecture=request.option("architecture", host_architecture()),
-        command=("/sbin/init",),
-        env=("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",),
-        stop_signal="SIGRTMIN+3",
-        template=NAME,
-        is_system=True,
-    )
+    return debian_family.build(request, wish(request), workspace, progress)
 
 
 def wish(request: Request) -> debian_tools.Wish:
@@ -140,7 +107,7 @@ def wish(request: Request) -> debian_tools.Wish:
         codename=codename,
         architecture=request.option("architecture"),
         mirrors=mirrors,
-        packages=(*_PACKAGES, *resolved, *certificates, *more),
+        packages=(*debian_family.PACKAGES, *resolved, *certificates, *more),
         lines=lines,
         components=components,
         keyring=keyring,

@@ -20,14 +20,14 @@ from cloison.kernel import inventory
 from cloison.spec.driver import RootFiles
 from cloison.storage import trees
 from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
-from cloison.storage.plain import PlainDriver
+from cloison.storage.in_directory import InDirectoryDriver
 from cloison.storage.programs import Programs
 
 _SUBVOLUME = 256  # the inode of every subvolume's root: BTRFS_FIRST_FREE_OBJECTID
 _NO_INODES = "btrfs cannot limit inodes; a pool of the driver loop, or of overlay on ext4 or xfs with prjquota, can"
 
 
-class BtrfsDriver(PlainDriver):
+class BtrfsDriver(InDirectoryDriver):
     """The pool `pool`, in the directory `path` of a btrfs."""
 
     def __init__(self, pool: str, path: str) -> None:
@@ -100,19 +100,9 @@ class BtrfsDriver(PlainDriver):
         """The subvolume itself."""
         return RootFiles((), self._place(tree.name))
 
-    def names(self) -> tuple[str, ...]:
-        """All trees that there are."""
-        try:
-            return tuple(sorted(os.listdir(self._trees)))
-        except FileNotFoundError:
-            return ()
-
     def put_away(self, mentioned: Iterable[Tree]) -> tuple[str, ...]:
         """Rename to the trash what nobody mentions, and images whose layers are gone."""
-        kept = {tree.name for tree in mentioned}
-        gone = tuple(name for name in self.names() if name not in kept)
-        for name in gone:
-            self._discard(self._place(name))
+        gone = super().put_away(mentioned)
         for name in self._cached():
             if name.startswith(".") or not self._is_current(name):
                 self._forget(name)
@@ -126,9 +116,6 @@ class BtrfsDriver(PlainDriver):
                     self._delete(f"{self._trash}/{name}")
 
     # --- within --------------------------------------------------------------------------------------------
-
-    def _place(self, name: str) -> str:
-        return f"{self._trees}/{name}"
 
     def _empty(self, size: Size) -> str:
         name = new_id()

@@ -8,42 +8,23 @@ Copies share the contents of files where the file system can (xfs, btrfs, bcache
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from cloison.base.disk import full_disk_named
 from cloison.base.ids import new_id
 from cloison.spec.driver import RootFiles
 from cloison.storage import quotas, trees
-from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
-from cloison.storage.plain import PlainDriver
+from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Tree, Used
+from cloison.storage.in_directory import InDirectoryDriver
 
 
-class DirectoryDriver(PlainDriver):
+class DirectoryDriver(InDirectoryDriver):
     """The pool `pool`, in the directory `path`."""
 
     @property
     def abilities(self) -> Abilities:
         reason = quotas.why_not(self._pool, "dir", self._path)
         return Abilities(quota=reason, inode_quota=reason, is_instant=False, incremental=True)
-
-    def prepare(self) -> None:
-        """Make the pool's own directories."""
-        with full_disk_named(self._path):
-            for path in (self._path, self._trees, self._trash):
-                os.makedirs(path, mode=0o700, exist_ok=True)
-
-    def destroy(self) -> None:
-        """Take the pool's own directories away."""
-        self.put_away(())
-        self.sweep()
-        for path in (self._trees, self._trash):
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(path)
-
-    def space(self) -> Space:
-        """That of the file system that it is on, as root sees it."""
-        found = os.statvfs(self._path)
-        return Space(found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize)
 
     def resize(self, tree: Tree, size: Size) -> None:
         """Raises Unsupported where the file system has no project quotas."""
@@ -59,29 +40,11 @@ class DirectoryDriver(PlainDriver):
         """The directory itself."""
         return RootFiles((), self._place(tree.name))
 
-    def names(self) -> tuple[str, ...]:
-        """All trees that there are."""
-        try:
-            return tuple(sorted(os.listdir(self._trees)))
-        except FileNotFoundError:
-            return ()
-
-    def put_away(self, mentioned: Iterable[Tree]) -> tuple[str, ...]:
-        """Rename to the trash what nobody mentions."""
-        kept = {tree.name for tree in mentioned}
-        gone = tuple(name for name in self.names() if name not in kept)
-        for name in gone:
-            os.rename(self._place(name), f"{self._trash}/{new_id()}")
-        return gone
-
     def sweep(self) -> None:
         """Delete what is in the trash."""
         trees.clean(self._trash, prefix="")
 
     # --- within --------------------------------------------------------------------------------------------
-
-    def _place(self, name: str) -> str:
-        return f"{self._trees}/{name}"
 
     def _empty(self, size: Size) -> str:
         name = new_id()

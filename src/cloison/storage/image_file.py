@@ -12,7 +12,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from cloison.base.disk import full_disk_named, no_space
 from cloison.base.errors import Busy, Host, Invalid, Unsupported, WrongState
@@ -20,8 +20,8 @@ from cloison.base.ids import new_id
 from cloison.kernel import files, loops, mounts
 from cloison.spec.driver import RootFiles
 from cloison.storage import ext4
-from cloison.storage.driver import Abilities, Progress, Size, Space, Tree, Used
-from cloison.storage.plain import PlainDriver
+from cloison.storage.driver import Abilities, Progress, Size, Tree, Used
+from cloison.storage.in_directory import InDirectoryDriver
 from cloison.storage.programs import Programs
 
 _PATIENCE_S = 10.0  # for the kernel, which lets go of a file system when its last mount namespace is gone
@@ -29,9 +29,11 @@ _NEARLY_FULL = 16 << 20
 _USER_QUOTAS = ("usrquota", "grpquota")
 
 
-class LoopDriver(PlainDriver):
+class LoopDriver(InDirectoryDriver):
     """The pool `pool`, in the directory `path`. `default_bytes` is the size of a tree that is given none;
     `has_user_quotas`: they are counted for users and groups inside."""
+
+    _SUFFIX = ".img"
 
     def __init__(self, pool: str, path: str, *, default_bytes: int, has_user_quotas: bool = False) -> None:
         super().__init__(pool, path)
@@ -45,29 +47,14 @@ class LoopDriver(PlainDriver):
 
     def prepare(self) -> None:
         """Make the pool's own directories. Raises Unsupported without e2fsprogs."""
-        with full_disk_named(self._path):
-            for path in (self._path, self._trees, self._trash):
-                os.makedirs(path, mode=0o700, exist_ok=True)
+        super().prepare()
         self._programs.require("mkfs.ext4", "e2fsck", "resize2fs")
-
-    def destroy(self) -> None:
-        """Take the pool's own directories away."""
-        self.put_away(())
-        self.sweep()
-        for path in (self._trees, self._trash):
-            with contextlib.suppress(FileNotFoundError):
-                os.rmdir(path)
-
-    def space(self) -> Space:
-        """That of the file system that the files are on, as root sees it."""
-        found = os.statvfs(self._path)
-        return Space(found.f_blocks * found.f_frsize, found.f_bfree * found.f_frsize)
 
     def resize(self, tree: Tree, size: Size) -> None:
         """Grow it, also while it is mounted; shrink it while it is not. Raises WrongState, Invalid, Unsupported."""
         self._expect(tree)
         wanted = ext4.rounded(self._default_bytes if size.bytes is None else size.bytes)
-        image = self._image(tree.name)
+        image = self._place(tree.name)
         present, inodes = os.stat(image).st_size, _inodes(image)
         if size.inodes is not None and (size.inodes > inodes or (wanted == present and size.inodes != inodes)):
             raise Unsupported(f"limits.inodes={size.inodes} cannot be: {ext4.NO_INODES}; this one has {inodes}")
@@ -91,14 +78,14 @@ class LoopDriver(PlainDriver):
     def used(self, tree: Tree) -> Used:
         """What the file takes of the pool, and how long it may become."""
         try:
-            found = os.stat(self._image(tree.name))
+            found = os.stat(self._place(tree.name))
         except FileNotFoundError:
             return Used(0)
         return Used(found.st_blocks * 512, limit=Size(found.st_size))
 
     def root(self, tree: Tree) -> RootFiles:
         """A file to be mounted."""
-        image = self._image(tree.name)
+        image = self._place(tree.name)
         return RootFiles((), "", image=image, options=_USER_QUOTAS if _counts_users(image) else ())
 
     @contextlib.contextmanager
@@ -112,21 +99,6 @@ class LoopDriver(PlainDriver):
             finally:
                 os.close(fd)
 
-    def names(self) -> tuple[str, ...]:
-        """All trees that there are."""
-        try:
-            return tuple(sorted(name.removesuffix(".img") for name in os.listdir(self._trees)))
-        except FileNotFoundError:
-            return ()
-
-    def put_away(self, mentioned: Iterable[Tree]) -> tuple[str, ...]:
-        """Rename to the trash what nobody mentions."""
-        kept = {tree.name for tree in mentioned}
-        gone = tuple(name for name in self.names() if name not in kept)
-        for name in gone:
-            os.rename(self._image(name), f"{self._trash}/{new_id()}")
-        return gone
-
     def sweep(self) -> None:
         """Delete what is in the trash; a file that is still mounted goes when it is not."""
         with contextlib.suppress(FileNotFoundError):
@@ -136,12 +108,9 @@ class LoopDriver(PlainDriver):
 
     # --- within --------------------------------------------------------------------------------------------
 
-    def _image(self, name: str) -> str:
-        return f"{self._trees}/{name}.img"
-
     def _empty(self, size: Size) -> str:
         name = new_id()
-        image = self._image(name)
+        image = self._place(name)
         length = ext4.rounded(self._default_bytes if size.bytes is None else size.bytes)
         with self._made(name):
             os.close(os.open(image, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
@@ -161,17 +130,17 @@ class LoopDriver(PlainDriver):
     def _copy(self, tree: Tree, size: Size | None, progress: Progress | None, *, is_frozen: bool) -> str:
         """The file, with its holes; what a mounted one has in its journal is put into place."""
         name = new_id()
-        source = os.open(self._image(tree.name), os.O_RDONLY | os.O_CLOEXEC)
+        source = os.open(self._place(tree.name), os.O_RDONLY | os.O_CLOEXEC)
         try:
             with self._made(name):
                 length = os.fstat(source).st_size
-                target = os.open(self._image(name), os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                target = os.open(self._place(name), os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
                 try:
                     if not files.share(source, target):
                         files.copy(source, target, length)
                 finally:
                     os.close(target)
-                ext4.replay(self._programs, self._image(name))
+                ext4.replay(self._programs, self._place(name))
                 if size is not None and size.bytes is not None:
                     self.resize(Tree(self._pool, name), Size(size.bytes))
         finally:
@@ -181,7 +150,7 @@ class LoopDriver(PlainDriver):
     @contextlib.contextmanager
     def _reached(self, name: str, *, is_read_only: bool) -> Iterator[str]:
         """A mount that is attached nowhere, by the path of its descriptor."""
-        image = self._image(name)
+        image = self._place(name)
         self._await_idle(image)
         with loops.attached(image, is_read_only=is_read_only) as device:
             fd = mounts.device("ext4", device, is_read_only=is_read_only)
@@ -213,7 +182,7 @@ class LoopDriver(PlainDriver):
 
     def _remove(self, name: str) -> None:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._image(name))
+            os.unlink(self._place(name))
 
     def _tidy(self, name: str) -> None:
         """e2fsck makes lost+found where there is none; so does mkfs. It is made again when something is put there."""

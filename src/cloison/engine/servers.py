@@ -72,7 +72,7 @@ class Servers:
         heard = progress or _in_silence
         if remote and remote.protocol == "simplestreams":
             return self._take(text, remote, wanted, names, heard, is_insecure=is_insecure)
-        return self._pull(text, wanted, names, heard, is_chosen=bool(platform), is_insecure=is_insecure)
+        return self._pull(text, wanted, names, heard, is_insecure=is_insecure)
 
     def _pull(
         self,
@@ -81,7 +81,6 @@ class Servers:
         names: tuple[str, ...],
         heard: Progress,
         *,
-        is_chosen: bool,
         is_insecure: bool,
     ) -> "Image":
         """From a registry."""
@@ -93,7 +92,7 @@ class Servers:
         proxy = remote.proxy if remote else ""
         with open_session(self.settings.registries, insecure=insecure, proxy=proxy) as session:
             sources = session.sources(reference.host, remote)
-            order = pulling.Pull(reference, sources, platform, names, is_platform_chosen=is_chosen)
+            order = pulling.Pull(reference, sources, platform, names)
             return pulling.pull(self._engine.images, order, heard)
 
     def _take(

@@ -7,11 +7,15 @@ def write_beside(path: str, content: bytes) -> None:
     """Replace the file `path` by one with this content: written beside, brought to the disk, renamed."""
     beside = f"{path}.new"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(fd, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(fd)
-    os.rename(beside, path)
+    try:
+        with open(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(fd)
+        os.rename(beside, path)
+    except BaseException:  # such as a full disk, on which nothing more should be kept than needs to be
+        os.unlink(beside)
+        raise
     settle_names(os.path.dirname(path))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloison import Engine, Image
+from cloison.base.errors import Invalid
 from cloison.engine.image_archives import export_image, import_images, verify_images
 from tests.integration.images.conftest import Cli, Docker, portrait, ran
 
@@ -164,6 +165,8 @@ def test_a_layout_that_umoci_made_is_taken_in(engine: Engine, system: Path, tmp_
     packed = tmp_path / "layout.tar"
     ran("tar", "-C", layout, "-cf", packed, ".")
     assert take(engine, packed, platform="linux/amd64").id == image.id
+    with pytest.raises(Invalid, match="the image is for linux/amd64, and not for linux/arm64"):
+        take(engine, packed, platform="linux/arm64")
 
 
 def test_an_image_for_several_platforms_is_taken_for_this_one(engine: Engine, system: Path, tmp_path: Path) -> None:

@@ -85,7 +85,10 @@ def test_an_image_for_another_processor_is_refused(engine: Engine, plain: Runnin
     skopeo("copy", "--dest-tls-verify=false", f"oci:{made.directory}:it", f"docker://{name}")
     with pytest.raises(Unsupported, match="is for linux/riscv64, and not for linux/amd64"):
         engine.servers.pull(f"docker://{name}")
+    with pytest.raises(Unsupported, match="is for linux/riscv64, and not for linux/arm64"):
+        engine.servers.pull(f"docker://{name}", platform="linux/arm64")
     nothing_is_there(engine)
+    assert engine.servers.pull(f"docker://{name}", platform="linux/riscv64").architecture == "riscv64"
 
 
 def test_a_digest_is_what_it_says(engine: Engine, pushed: str, made: Made) -> None:

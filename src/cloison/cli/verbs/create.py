@@ -100,12 +100,13 @@ def wanted(image: str, name: str, words: Mapping[str, Any]) -> Wanted:
     return Wanted(image, name, (*config, *words["settings"]), dict(pairs(words["options"])), words["storage"])
 
 
-def pairs(options: Iterable[str]) -> Iterable[tuple[str, str]]:
-    """The options of a template, as name and value. Raises Invalid."""
+def pairs(options: Iterable[str], word: str = "--option") -> Iterable[tuple[str, str]]:
+    """The options of a template, or what follows another `word`, as name and value. Raises Invalid."""
     for option in options:
         key, equals, value = option.partition("=")
         if not equals:
-            raise Invalid(f"--option {option}: write NAME=VALUE", hint="`cloison image templates` lists the options")
+            hint = "`cloison image templates` lists the options" if word == "--option" else ""
+            raise Invalid(f"{word} {option}: write NAME=VALUE", hint=hint)
         yield key, value
 
 

@@ -77,7 +77,7 @@ def _import(
             only=only,
             platform=platform,
             properties=given,
-            limits=dict(pairs(limits)),
+            limits=dict(pairs(limits, "--limit")),
             progress=progress,
         )
     for image in found:

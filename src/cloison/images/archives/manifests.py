@@ -43,7 +43,7 @@ class _Index(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def found_in(bundle: Bundle, platform: Platform, *, is_chosen: bool) -> tuple[Found, ...]:
-    """All images of a bundle for this platform. An image for another one is refused, unless that was chosen.
+    """All images of a bundle for this platform. One image for another is refused; `is_chosen`: by the user's word.
 
     Raises Invalid for documents that are damaged, missing or not understood; NotFound naming the platforms."""
     saved, index = bundle.document("manifest.json"), bundle.document("index.json")
@@ -60,9 +60,9 @@ def found_in(bundle: Bundle, platform: Platform, *, is_chosen: bool) -> tuple[Fo
         raise Invalid("the archive holds no image", hint="save it again, and name an image")
     for each in found:
         offered = oci.platform_of(each.config)
-        if len(found) == 1 and not is_chosen and offered.architecture and not suits(platform, offered):
+        if len(found) == 1 and offered.architecture and not suits(platform, offered):
             raise Invalid(
-                f"the image is for {offered}, and this host is {platform}",
+                f"the image is for {offered}, and {'not for' if is_chosen else 'this host is'} {platform}",
                 hint=f"--platform {offered} takes it all the same",
                 platform=str(offered),
             )

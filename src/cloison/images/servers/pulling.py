@@ -41,7 +41,6 @@ class Pull(msgspec.Struct, frozen=True):
     sources: tuple[Registry, ...]
     platform: Platform
     names: tuple[str, ...]
-    is_platform_chosen: bool = False  # else an image for another platform is an error
 
 
 def pull(store: ImageStore, order: Pull, progress: Progress) -> Image:
@@ -54,7 +53,7 @@ def pull(store: ImageStore, order: Pull, progress: Progress) -> Image:
     document = _config(order, manifest.config, what)
     with sent_by(what):
         there, diff_ids, facts = oci.platform_of(document), oci.diff_ids_of(document), oci.facts_of(document)
-    if not order.is_platform_chosen and not suits(order.platform, there):
+    if not suits(order.platform, there):
         raise Unsupported(
             f"{what} is for {there}, and not for {order.platform}",
             hint=f"--platform {there} takes it all the same; to run it, this host has to emulate it",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloison.base.errors import Invalid
+from cloison.base.errors import Bug, Invalid
 from cloison.engine import interfaces, rewiring
 from cloison.engine.records import Record
 from cloison.engine.wiring import Networks
@@ -49,12 +49,18 @@ def changed(engine: "Engine", before: Record, after: Record) -> Iterator[None]:
             change()
             done.append(back)
         yield
-    except BaseException:
+    except BaseException as problem:
         for back in reversed(done):
             back()
-        rewiring.forget(engine, before)
+        if not _is_left(problem):
+            rewiring.forget(engine, before)
         raise
     rewiring.forget(engine, before)
+
+
+def _is_left(problem: BaseException) -> bool:
+    """Whether who was to take back what a dead launcher had done has died, too: the next command tries again."""
+    return isinstance(problem, Bug) and isinstance(problem.__context__, Bug)
 
 
 def take_back(engine: "Engine", before: Record, after: Record) -> None:

@@ -152,9 +152,17 @@ def missing_bridge_vlan() -> str:
 
 
 # What no machine that develops cloison can be relied on to have.
+def missing_lvm() -> str:
+    if shutil.which("lvcreate") is None:
+        return "Debian package lvm2"
+    done = subprocess.run(["modprobe", "--quiet", "dm_thin_pool"], capture_output=True, check=False)
+    return "" if done.returncode == 0 else "this kernel has no thin volumes (dm_thin_pool)"
+
+
 ONLY_IN_GUEST = (
     "needs_bridge_vlan",
     "needs_ipvlan",
+    "needs_lvm",
     "needs_project_quotas",
     "needs_pure_v2",
     "needs_systemd_host",
@@ -175,6 +183,7 @@ MISSING: dict[str, Callable[[], str]] = {
     "needs_bridge_vlan": missing_bridge_vlan,
     "needs_kvm": missing_kvm,
     "needs_loop": missing_loop,
+    "needs_lvm": missing_lvm,
     "needs_hugepages": missing_hugepages,
     "needs_lxcfs": missing_lxcfs,
     "needs_systemd": missing_systemd,

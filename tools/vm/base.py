@@ -31,9 +31,9 @@ DISK_BYTES: Final = 6 << 30  # sparse: some 700 MiB are written
 # packet rules, quotas and the file systems that have them.
 PACKAGES: Final = tuple(
     """
-    apparmor btrfs-progs busybox-static ca-certificates dbus dnsmasq-base e2fsprogs iperf3 iproute2 iputils-ping kmod
-    libseccomp2 linux-image-cloud-amd64 lxcfs nftables openssh-client procps python3 quota strace systemd-sysv tmux udev
-    util-linux xfsprogs
+    acl apparmor btrfs-progs busybox-static ca-certificates dbus dnsmasq-base e2fsprogs iperf3 iproute2 iputils-ping
+    kmod libcap2-bin libseccomp2 linux-image-cloud-amd64 lvm2 lxcfs nftables openssh-client procps python3 quota
+    strace systemd-sysv thin-provisioning-tools tmux udev util-linux xfsprogs
     """.split()
 )
 # Of the packages for development, those that tests import.

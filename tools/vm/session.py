@@ -14,6 +14,7 @@ PROMISED: Final = (
     "needs_cgroup",
     "needs_cgroup2",
     "needs_ipvlan",
+    "needs_lvm",
     "needs_lxcfs",
     "needs_project_quotas",
     "needs_pure_v2",

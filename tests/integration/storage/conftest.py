@@ -16,7 +16,7 @@ from tests.integration.conftest import eventually
 
 pytestmark = pytest.mark.needs_root
 MEBIBYTE = 1 << 20
-KINDS = ("overlay", "dir", "dir-xfs", "btrfs", "loop")
+KINDS = ("overlay", "dir", "dir-xfs", "btrfs", "loop", pytest.param("lvm", marks=pytest.mark.needs_lvm))
 MKFS = {"xfs": ["mkfs.xfs", "-q"], "btrfs": ["mkfs.btrfs", "-q"], "ext4": ["mkfs.ext4", "-q", "-F"]}
 
 
@@ -48,11 +48,33 @@ def mounted(fstype: str, where: Path, mebibytes: int = 512) -> Iterator[Path]:
 
 
 @contextmanager
+def thin_pool(where: Path) -> Iterator[str]:
+    """A volume group of its own with a thin pool in it, as GROUP/POOL."""
+    disk, group = where / "lvm.img", f"cl{os.getpid()}"
+    with open(disk, "wb") as file:
+        file.truncate(2048 * MEBIBYTE)
+    device = run("losetup", "--find", "--show", disk).strip()
+    try:
+        run("vgcreate", group, device)
+        run("lvcreate", "--type", "thin-pool", "--size", "1536M", "--name", "thin", group)
+        yield f"{group}/thin"
+    finally:
+        run("vgremove", "--force", group)
+        run("losetup", "--detach", device)
+
+
+@contextmanager
 def pool_of(kind: str, where: Path, *, mebibytes: int = 512) -> Iterator[Driver]:
     """A pool; `mebibytes` is the size of its file system, where it is one of its own."""
     name, _, fstype = kind.partition("-")
     fstype = "btrfs" if name == "btrfs" else fstype
     options = {"size": "256M"} if name == "loop" else {}
+    if name == "lvm":
+        with thin_pool(where) as place:
+            pool = made(name, "p", place, {"size": "256M"})
+            pool.prepare()
+            yield pool
+        return
     if not fstype:
         pool = made(name, "p", f"{where}/pool", options)
         pool.prepare()

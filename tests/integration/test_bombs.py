@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cloison import Instance
-from tests.integration import traces, witness
-from tests.integration.conftest import QUICK, Launch, busy, eventually
+from tests.integration import witness
+from tests.integration.conftest import QUICK, Launch, busy, eventually, left_at_last
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup, pytest.mark.guest]
 
@@ -86,9 +86,7 @@ def test_all_are_ended_by_force_and_repaired_like_any_other(bombs: Bombs, root: 
 
 def expect_no_trace(bombs: Bombs, root: Path) -> None:
     """An alarm that rang at the end may still be at work: it ends by itself."""
-    ids = [instance.id for instance in bombs.all]
-    eventually(lambda: not traces.left(root, ids), 30)
-    assert traces.left(root, ids) == []
+    assert left_at_last(root, [instance.id for instance in bombs.all]) == []
 
 
 def test_what_they_used_is_counted(bombs: Bombs) -> None:

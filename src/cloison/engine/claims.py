@@ -36,6 +36,7 @@ def claim(changes: Transaction, root: str, record: Record) -> Record:
     records.claim_name(changes, record.name, record.id)
     id_base = records.claim_range(changes, root, record.id)
     made = settle(changes, None, msgspec.structs.replace(record, id_base=id_base))
+    _expect_volumes(changes, made.config)
     records.save(changes, made)
     return made
 
@@ -56,10 +57,20 @@ def settle(changes: Transaction, before: Record | None, after: Record) -> Record
 
 
 def settled(changes: Transaction, before: Record, after: Record) -> Record:
-    """The same, where there is anything to claim or to give back."""
+    """The same, where there is anything to claim or to give back. NotFound also for a volume that it is to have now."""
+    if after.config.mounts != before.config.mounts:
+        _expect_volumes(changes, after.config)
     if not (after.config.nics or after.config.ports or before.claims or before.config.ports or before.live):
         return after
     return settle(changes, before, after)
+
+
+def _expect_volumes(changes: Transaction, config: Config) -> None:
+    """They are nobody's own; but what is removed meanwhile cannot be used any more."""
+    if config.mounts:
+        from cloison.engine import volumes
+
+        volumes.expect_those_of(changes, config)
 
 
 def release(changes: Transaction, record: Record) -> None:

@@ -102,10 +102,6 @@ def _save(engine: "Engine", before: Record, after: Record, detail: str, live: Co
             from cloison.engine import live_nics
 
             undone.enter_context(live_nics.changed(engine, before, after))
-        if after.config.mounts != before.config.mounts:
-            from cloison.engine import volumes
-
-            volumes.expect_those_of(changes, after.config)
         if live is not None and before.in_force.mounts != live.mounts:
             from cloison.engine import mounts
 

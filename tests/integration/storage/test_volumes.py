@@ -1,8 +1,9 @@
 """Volumes: files that outlive instances, and that several have at once."""
 
+import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,62 @@ def test_a_volume_that_is_removed_just_before_it_is_claimed_is_not_named_by_anyb
         box.mounts.add("m", "source=data", "target=/srv")
     box.reload()
     assert box.config.mounts == {}
+
+
+@pytest.mark.parametrize("doing", ["create", "copy", "import", "restore"])
+def test_whoever_is_made_while_its_volume_goes_is_not_made(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, doing: str
+) -> None:
+    """It is there when the words are looked at, and gone when the record is written."""
+    words = [*QUICK, "mounts.m.source=data", "mounts.m.target=/srv"]
+    volume = engine.volumes.create("data")
+    box = engine.create("busybox", "box", config=words)
+    with engine.export("box", has_image=False) as chunks:
+        stream = b"".join(chunks)
+    box.snapshots.create("before")
+    box.mounts.remove("m")
+    accept = mounts.accept
+
+    def late(*args: Any, **arguments: Any) -> None:
+        accept(*args, **arguments)
+        with contextlib.suppress(NotFound):
+            engine.volumes.remove(volume)
+
+    monkeypatch.setattr(mounts, "accept", late)
+    trees = set(engine.pools.driver("default").names()) - {volume.tree.name}
+    do: dict[str, Callable[[], object]] = {
+        "create": lambda: engine.create("busybox", "new", config=words),
+        "copy": lambda: engine.copy("box/before", "new"),
+        "import": lambda: engine.import_instance(iter([stream]), "new"),
+        "restore": lambda: box.snapshots.restore("before"),
+    }
+    with pytest.raises(NotFound, match="no volume 'data'"):
+        do[doing]()
+    assert [each.name for each in engine.instances()] == ["box"]
+    assert set(engine.pools.driver("default").names()) == trees
+    box.reload()
+    assert box.config.mounts == {}
+    assert len(list(Path(engine.layout.instances).iterdir())) == 1
+
+
+def test_what_names_a_volume_that_is_not_there_is_refused(cli: Cli, engine: Engine, tmp_path: Path) -> None:
+    engine.volumes.create("data")
+    box = engine.create("busybox", "box", config=[*QUICK, "mounts.m.source=data", "mounts.m.target=/srv"])
+    assert cli("export", "--without-image", "box", str(tmp_path / "box.cloison")).returncode == 0
+    box.delete()
+    engine.volumes.remove(engine.volumes.get("data"))
+    before = engine.pools.driver("default").names()
+    refused(cli("import", str(tmp_path / "box.cloison")), 3, "no volume 'data'", "volume create data")
+    refused(
+        cli("create", "busybox", "new", "--set", "mounts.m.source=none", "--set", "mounts.m.target=/srv"),
+        3,
+        "no volume 'none'",
+    )
+    engine.create("busybox", "plain", config=QUICK)
+    refused(cli("copy", "plain", "new", "--set", "mounts.m.source=none", "--set", "mounts.m.target=/srv"), 3, "'none'")
+    assert [each.name for each in engine.instances()] == ["plain"]
+    engine.get("plain").delete()
+    assert engine.pools.driver("default").names() == before
 
 
 def test_a_volume_comes_to_a_frozen_instance(engine: Engine) -> None:

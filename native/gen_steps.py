@@ -5,17 +5,17 @@
     python native/gen_steps.py --check FILE   exit 1, with a sentence, where FILE is not what would be written
 
 The header is committed, so that the C code can be read and compiled without Python; `--check` in the build holds it
-to the table. The module is loaded by its path, as is the one that it imports, and not through the package: these two
-need nothing but msgspec, and so does the build.
+to the table. The packages around the table stay out of this: its modules need nothing but msgspec, and so does the
+build.
 """
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 from textwrap import wrap
 from types import ModuleType
 
-PLAN = Path(__file__).resolve().parent.parent / "src" / "cloison" / "plan"
+SOURCES = Path(__file__).resolve().parent.parent / "src"
 
 # How a field lies in `struct arg_<kind>`. Every one takes 8 bytes on the machines that cloison runs on, so that the
 # decoder fills an array of 64-bit numbers and the handlers read names.
@@ -73,21 +73,12 @@ extern const struct kind_info KINDS[KIND_LIMIT];
 
 
 def load_table() -> ModuleType:
-    """The module behind `cloison.plan.steps`, without importing the package around it."""
-    load("fields")
-    load("mount_steps")
-    return load("steps")
-
-
-def load(name: str) -> ModuleType:
-    """One module of the package `cloison.plan`, which others then find without that."""
-    name_in_full = f"cloison.plan.{name}"
-    spec = spec_from_file_location(name_in_full, PLAN / f"{name}.py")
-    assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
-    sys.modules[name_in_full] = module
-    spec.loader.exec_module(module)
-    return module
+    """The module `cloison.plan.steps`, with those that it imports, in packages that do nothing else."""
+    for name in ("cloison", "cloison.plan"):
+        package = ModuleType(name)
+        package.__path__ = [str(SOURCES.joinpath(*name.split(".")))]
+        sys.modules[name] = package
+    return import_module("cloison.plan.steps")
 
 
 def header() -> str:

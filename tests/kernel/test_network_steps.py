@@ -18,26 +18,19 @@ from cloison.kernel import netlink
 from cloison.kernel.abi import OPEN_TREE_CLONE
 from cloison.kernel.netlink import NETNS_LATER, Batch, Link
 from cloison.plan.codec import encode
-from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import (
-    MISSING,
-    NO_SLOT,
-    Create,
-    MoveMount,
+from cloison.plan.mount_steps import MoveMount, OpenTree, Umount
+from cloison.plan.network_steps import (
     Netlink,
     NetlinkIn,
     NetlinkOn,
-    OpenTree,
     RenameLink,
     Run,
-    Step,
     Terminate,
-    Umount,
     UndoLater,
-    Unlink,
-    Where,
     WriteFile,
 )
+from cloison.plan.plan import Action, Plan
+from cloison.plan.steps import MISSING, NO_SLOT, Create, Step, Unlink, Where
 from cloison.runtime import host_steps
 from tests.kernel.namespaces import Namespace, new_namespace
 from tests.patience import patient

@@ -18,7 +18,8 @@ from cloison.base.errors import CloisonError
 from cloison.kernel import cgroup_world
 from cloison.kernel.abi import CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS, O_PATH
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import DeviceFilter, KillCgroup, Open, Prlimit, Setns, Step, Sysctl, Where, Write
+from cloison.plan.process_steps import Prlimit, Setns
+from cloison.plan.steps import DeviceFilter, KillCgroup, Open, Step, Sysctl, Where, Write
 from cloison.runtime import host_steps
 from tests.patience import patient
 

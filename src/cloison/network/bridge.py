@@ -15,24 +15,11 @@ from cloison.network.nft import Document
 from cloison.plan.builder import Builder
 from cloison.plan.cgroups import leave_callers
 from cloison.plan.inputs import CgroupPlace
+from cloison.plan.mount_steps import MoveMount, OpenTree, RootPropagation
+from cloison.plan.network_steps import Netlink, Run, Terminate, WriteFile
 from cloison.plan.plan import Plan
-from cloison.plan.steps import (
-    NO_SLOT,
-    Create,
-    Mkdir,
-    MoveMount,
-    Netlink,
-    Open,
-    OpenTree,
-    RootPropagation,
-    Run,
-    Step,
-    Terminate,
-    Unlink,
-    Unshare,
-    Write,
-    WriteFile,
-)
+from cloison.plan.process_steps import Unshare
+from cloison.plan.steps import NO_SLOT, Create, Mkdir, Open, Step, Unlink, Write
 
 _O_PATH_DIRECTORY = 0o10000000 | 0o200000
 ENODEV = 19

@@ -17,7 +17,8 @@ from cloison.network.nft import Document
 from cloison.network.upkeep import NFT, Runner
 from cloison.plan.builder import Builder
 from cloison.plan.network import compile_port
-from cloison.plan.steps import NO_SLOT, Run, Write
+from cloison.plan.network_steps import Run
+from cloison.plan.steps import NO_SLOT, Write
 from cloison.spec.network import Interface
 from cloison.spec.nics import BRIDGED
 

@@ -18,8 +18,9 @@ from cloison.kernel import netlink, nftables, process, procfs, rtnetlink
 from cloison.network import bridge, counters, firewalls, table
 from cloison.network.upkeep import NFT, Runner
 from cloison.plan.builder import Builder
+from cloison.plan.network_steps import Netlink, Run, Terminate, WriteFile
 from cloison.plan.plan import Plan
-from cloison.plan.steps import NO_SLOT, Netlink, Run, Step, Terminate, Unlink, WriteFile
+from cloison.plan.steps import NO_SLOT, Step, Unlink
 from cloison.spec.network import queue_of
 
 _END = re.compile("v([0-9a-f]{8})n[0-9]+")  # the host's end of an instance's nic, with the beginning of its id

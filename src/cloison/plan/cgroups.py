@@ -10,7 +10,7 @@ devices. Source: Documentation/admin-guide/cgroup-v1/, cgroup-v2.rst. Pure.
 """
 
 from cloison.base.errors import Unsupported
-from cloison.plan import device_filter, limits
+from cloison.plan import limits
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.limits import Setting
@@ -51,7 +51,7 @@ def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, 
     What is made last is undone first, and there every process is killed. Raises Unsupported and Invalid for a limit
     that this host's world cannot express."""
     wanted = limits.settings(places, resources)
-    devices = device_filter.place_of_rules(places, resources.devices)
+    devices, rules, restriction = _devices(places, resources)
     killing = _killing(places)
     for place in sorted(places, key=killing.__eq__):
         build.chapter(CHAPTER)
@@ -59,8 +59,8 @@ def make(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources, 
         own = tuple(setting for setting in wanted if setting.place is place)
         _make_outer(build, place, own, kill)
         if place is devices:
-            build.chapter(f"devices: {device_filter.said(resources.devices)}")
-            for step in device_filter.restrict(place, resources.devices):
+            build.chapter(f"devices: {rules}")
+            for step in restriction:
                 build.host(step)
             build.chapter(CHAPTER)
         if place.version == 2:
@@ -116,15 +116,27 @@ def _preset(build: Builder, place: CgroupPlace, directory: str, own: tuple[Setti
 def try_out(build: Builder, places: tuple[CgroupPlace, ...], resources: Resources) -> None:
     """Write every limit in groups without processes, which are gone again at once: the kernel itself is asked."""
     wanted = limits.settings(places, resources)
-    devices = device_filter.place_of_rules(places, resources.devices)
+    devices, _rules, restriction = _devices(places, resources)
     for place in places:
         own = tuple(setting for setting in wanted if setting.place is place)
         if own or place is devices:
             build.chapter("limits, tried out in an empty control group")
             _make_outer(build, place, own, ())
-            for step in device_filter.restrict(place, resources.devices) if place is devices else ():
+            for step in restriction if place is devices else ():
                 build.host(step)
             build.host(RmdirCgroup(place.outer, 1))
+
+
+def _devices(places: tuple[CgroupPlace, ...], resources: Resources) -> tuple[CgroupPlace | None, str, tuple[Step, ...]]:
+    """Where the use of devices is limited, by what rules, for people, and with what steps; None where it is not."""
+    if not resources.devices:
+        return None, "", ()
+    from cloison.plan import device_filter
+
+    place = device_filter.place_of_rules(places, resources.devices)
+    if place is None:
+        return None, "", ()
+    return place, device_filter.said(resources.devices), device_filter.restrict(place, resources.devices)
 
 
 def _delegated(places: tuple[CgroupPlace, ...]) -> tuple[CgroupPlace, ...]:

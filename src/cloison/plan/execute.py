@@ -7,24 +7,17 @@ from cloison.plan import cgroups, process
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace, HostLimits
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import (
-    NO_SLOT,
+from cloison.plan.process_steps import (
     Clone,
-    Open,
-    OpenPty,
-    ReportFd,
     SetDumpable,
     Setgroups,
     Setns,
     Setresgid,
     Setresuid,
     Setsid,
-    SetWinsize,
-    Wait,
-    Where,
-    Write,
     WriteChild,
 )
+from cloison.plan.steps import NO_SLOT, Open, OpenPty, ReportFd, SetWinsize, Wait, Where, Write
 from cloison.spec.oci import Process
 
 INIT = 0  # the slot of the init's pidfd, inherited

@@ -38,7 +38,6 @@ from cloison.plan.limit_lines import (
     weight_of_shares,
     without_controller,
 )
-from cloison.plan.raw_limits import raw_lines
 from cloison.spec.oci import BlockIo, CpuLimits, MemoryLimits, Resources
 
 # What a v1 group does not share with those below it. A cpuset may not hold more than the one above it, but it may hold
@@ -83,6 +82,8 @@ def settings(places: tuple[CgroupPlace, ...], resources: Resources) -> tuple[Set
             setting = Setting(place, line)
             found[setting.identity] = setting
     if resources.unified:
+        from cloison.plan.raw_limits import raw_lines
+
         for place, line in raw_lines(places, resources):
             setting = Setting(place, line)
             found[setting.identity] = setting

@@ -22,7 +22,8 @@ from cloison.plan.limit_lines import Line, amount
 from cloison.plan.limits import Setting
 from cloison.plan.plan import Plan
 from cloison.plan.process import parameter_path
-from cloison.plan.steps import NO_SLOT, Prlimit, Setns, Setresgid, Setresuid, Setrlimit, Unshare, Write
+from cloison.plan.process_steps import Prlimit, Setns, Setresgid, Setresuid, Setrlimit, Unshare
+from cloison.plan.steps import NO_SLOT, Write
 from cloison.spec.driver import LiveLimits
 from cloison.spec.oci import DeviceRule
 

@@ -21,23 +21,18 @@ from cloison.kernel.abi import (
     PROPAGATION_OPTIONS,
 )
 from cloison.plan.builder import Builder
-from cloison.plan.plan import Plan
-from cloison.plan.steps import (
-    NO_SLOT,
-    Create,
+from cloison.plan.mount_steps import (
     Fsmount,
     MountSetattr,
     MoveMount,
-    Open,
     OpenTree,
     OpenUserns,
     SealMount,
-    Setgroups,
-    Setns,
-    Setresgid,
-    Setresuid,
     Unmount,
 )
+from cloison.plan.plan import Plan
+from cloison.plan.process_steps import Setgroups, Setns, Setresgid, Setresuid
+from cloison.plan.steps import NO_SLOT, Create, Open
 from cloison.spec.oci import IdMapping, Mount, Spec
 
 MAPPING = "map the ids of "  # and the source: how a refusal is known (runtime.failures)

@@ -31,24 +31,10 @@ from cloison.kernel.abi import OPEN_TREE_CLONE
 from cloison.kernel.netlink import NETNS_LATER, NOWHERE, IpvlanMode, Link, MacvlanMode, Message, inet
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import NetworkPlace
+from cloison.plan.mount_steps import MoveMount, OpenTree, Umount
+from cloison.plan.network_steps import Netlink, NetlinkIn, NetlinkOn, RenameLink, Run, WriteFile
 from cloison.plan.plan import Plan
-from cloison.plan.steps import (
-    MISSING,
-    NO_SLOT,
-    Create,
-    MoveMount,
-    Netlink,
-    NetlinkIn,
-    NetlinkOn,
-    OpenTree,
-    RenameLink,
-    Run,
-    Step,
-    Umount,
-    Unlink,
-    Write,
-    WriteFile,
-)
+from cloison.plan.steps import MISSING, NO_SLOT, Create, Step, Unlink, Write
 from cloison.spec.network import Interface, Route
 from cloison.spec.nics import BRIDGED, IPVLAN, MACVLAN, P2P, PHYS, ROUTED
 

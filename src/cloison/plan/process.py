@@ -4,24 +4,20 @@ from cloison.base.capabilities import CAPABILITY_BITS, capability_mask
 from cloison.base.errors import Invalid
 from cloison.kernel.abi import RLIMITS
 from cloison.plan.builder import Builder
-from cloison.plan.steps import (
+from cloison.plan.process_steps import (
     Ambient,
     Capset,
-    Chdir,
     DropBounding,
-    Dup2,
-    Exec,
     KeepCaps,
     LoadSeccomp,
     NoNewPrivs,
     Pdeathsig,
     Prlimit,
-    SetCtty,
     Setgroups,
     Setresgid,
     Setresuid,
-    Umask,
 )
+from cloison.plan.steps import Chdir, Dup2, Exec, SetCtty, Umask
 from cloison.spec.oci import Process
 
 SIGKILL = 9

@@ -29,25 +29,19 @@ from cloison.kernel.abi import (
 )
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace, DirectoryRoot, ImageRoot, OverlayRoot, RootSource
-from cloison.plan.mounts import is_bind, split_options, target_kind
-from cloison.plan.steps import (
-    NO_SLOT,
-    Create,
-    Fchdir,
+from cloison.plan.mount_steps import (
     Fsmount,
     MaskPath,
-    Mkdir,
     MountSetattr,
     MoveMount,
-    Open,
     OpenTree,
     ReadonlyPath,
     RootPropagation,
-    Run,
-    Symlink,
-    Sysctl,
     Umount,
 )
+from cloison.plan.mounts import is_bind, split_options, target_kind
+from cloison.plan.network_steps import Run
+from cloison.plan.steps import NO_SLOT, Create, Fchdir, Mkdir, Open, Symlink, Sysctl
 from cloison.spec.oci import Mount, Spec
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")  # OCI config-linux.md, "Default Devices"

@@ -14,39 +14,37 @@ from cloison.kernel.abi import (
 from cloison.plan import cgroups, mounts, process, rootfs
 from cloison.plan.builder import Builder
 from cloison.plan.inputs import CgroupPlace, DirectoryRoot, HostLimits, NetworkPlace, OverlayRoot, Places, RootSource
+from cloison.plan.mount_steps import MoveMount, OpenTree, PivotRoot
+from cloison.plan.network_steps import LinkUp, Run, UndoLater
 from cloison.plan.plan import Plan
-from cloison.plan.steps import (
-    NO_SLOT,
+from cloison.plan.process_steps import (
     Clone,
-    Create,
     Detach,
-    LinkUp,
-    Listen,
-    Monitor,
-    MoveMount,
-    Open,
     OpenChildNs,
-    OpenPty,
-    OpenTree,
     Pdeathsig,
-    PivotRoot,
-    RecvFd,
-    Rmdir,
-    Run,
-    SendFd,
-    Setdomainname,
     SetDumpable,
     Setgroups,
-    Sethostname,
     Setresgid,
     Setresuid,
     Setsid,
-    UndoLater,
-    Unlink,
     Unshare,
+    WriteChild,
+)
+from cloison.plan.steps import (
+    NO_SLOT,
+    Create,
+    Listen,
+    Monitor,
+    Open,
+    OpenPty,
+    RecvFd,
+    Rmdir,
+    SendFd,
+    Setdomainname,
+    Sethostname,
+    Unlink,
     WatchOom,
     Write,
-    WriteChild,
 )
 from cloison.spec.network import Interface
 from cloison.spec.oci import IdMapping, Spec

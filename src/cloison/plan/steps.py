@@ -4,13 +4,18 @@ Everything that cloison does to the kernel is a list of these values. A class he
 name in `native/`, and nothing else: `native/gen_steps.py` turns this table into `native/steps.h`, and the
 wire format (`plan.codec`), the launcher's decoder and `--print` on both sides all follow from it.
 
+Three families have modules of their own: the steps on mounts (`plan.mount_steps`), on processes
+(`plan.process_steps`) and on networks (`plan.network_steps`). Here are the rest, and the table of all.
 What a field's annotation says of it on the wire is in `plan.fields`.
 
 `number` is public, like an on-disk format: a journal written by one version is undone by the next. It is
 never changed and never reused.
 """
 
-# Some of it is also for those who write steps down.
+# Its parts, and what is also for those who write steps down.
+from cloison.plan import mount_steps as mount_steps
+from cloison.plan import network_steps as network_steps
+from cloison.plan import process_steps as process_steps
 from cloison.plan.fields import MAX_SLOTS as MAX_SLOTS
 from cloison.plan.fields import MISSING as MISSING
 from cloison.plan.fields import NO_SLOT as NO_SLOT
@@ -18,18 +23,6 @@ from cloison.plan.fields import Blob, Hex, Int, Oct, Out, Slot, Text, Texts
 from cloison.plan.fields import Create as Create
 from cloison.plan.fields import Step as Step
 from cloison.plan.fields import Where as Where
-from cloison.plan.mount_steps import Fsmount as Fsmount
-from cloison.plan.mount_steps import MaskPath as MaskPath
-from cloison.plan.mount_steps import MountSetattr as MountSetattr
-from cloison.plan.mount_steps import MoveMount as MoveMount
-from cloison.plan.mount_steps import OpenTree as OpenTree
-from cloison.plan.mount_steps import OpenUserns as OpenUserns
-from cloison.plan.mount_steps import PivotRoot as PivotRoot
-from cloison.plan.mount_steps import ReadonlyPath as ReadonlyPath
-from cloison.plan.mount_steps import RootPropagation as RootPropagation
-from cloison.plan.mount_steps import SealMount as SealMount
-from cloison.plan.mount_steps import Umount as Umount
-from cloison.plan.mount_steps import Unmount as Unmount
 
 # --- files and directories -------------------------------------------------------------------------------
 
@@ -108,81 +101,6 @@ class Fchdir(Step, frozen=True):
 
     kind, number, source = "fchdir", 9, "fchdir(2)"
     dir: Slot
-
-
-# --- processes and namespaces ----------------------------------------------------------------------------
-
-
-class Detach(Step, frozen=True):
-    """Leave the caller: fork, let the parent end, begin an own session in `/`."""
-
-    kind, number, source = "detach", 20, "fork(2), setsid(2)"
-
-
-class Clone(Step, frozen=True):
-    """Make the new process, in new namespaces and, with `cgroup`, in that v2 cgroup from its first moment."""
-
-    kind, number, source = "clone", 21, "clone3(2)"
-    flags: Hex
-    cgroup: Slot
-
-
-class OpenChildNs(Step, frozen=True):
-    """Take hold of a namespace of the new process."""
-
-    kind, number, source = "open_child_ns", 22, "namespaces(7)"
-    out: Out
-    name: Text
-
-
-class WriteChild(Step, frozen=True):
-    """Write to /proc/PID/`name` of the new process: its id maps, its OOM score."""
-
-    kind, number, source = "write_child", 23, "user_namespaces(7)"
-    name: Text
-    data: Text
-
-
-class Unshare(Step, frozen=True):
-    """Leave shared namespaces for new ones."""
-
-    kind, number, source = "unshare", 24, "unshare(2)"
-    flags: Hex
-
-
-class Setns(Step, frozen=True):
-    """Enter namespaces: `fd` is a namespace or a pidfd."""
-
-    kind, number, source = "setns", 25, "setns(2)"
-    fd: Slot
-    flags: Hex
-
-
-class Setsid(Step, frozen=True):
-    """Begin a new session."""
-
-    kind, number, source = "setsid", 26, "setsid(2)"
-
-
-class Pdeathsig(Step, frozen=True):
-    """Ask for a signal when the parent dies; end at once where it is dead already."""
-
-    kind, number, source = "pdeathsig", 27, "prctl(2), PR_SET_PDEATHSIG"
-    signal: Int
-
-
-class SetDumpable(Step, frozen=True):
-    """Say whether others may look into this process (ptrace, /proc/PID/)."""
-
-    kind, number, source = "set_dumpable", 28, "prctl(2), PR_SET_DUMPABLE"
-    value: Int
-
-
-class Personality(Step, frozen=True):
-    """Set the execution domain."""
-
-    kind, number, source = "personality", 29, "personality(2)"
-    value: Hex
 
 
 # --- control groups --------------------------------------------------------------------------------------
@@ -338,22 +256,6 @@ class Sysctl(Step, frozen=True):
     value: Text
 
 
-class Setrlimit(Step, frozen=True):
-    """Set a resource limit; all bits set is "unlimited"."""
-
-    kind, number, source = "setrlimit", 53, "setrlimit(2)"
-    resource: Int
-    soft: Hex
-    hard: Hex
-
-
-class LinkUp(Step, frozen=True):
-    """Bring a network interface up."""
-
-    kind, number, source = "link_up", 54, "netdevice(7), SIOCSIFFLAGS"
-    name: Text
-
-
 class Umask(Step, frozen=True):
     """Set the file mode creation mask."""
 
@@ -365,179 +267,6 @@ class Chdir(Step, frozen=True):
     """Change the working directory, and check that it lies inside the root."""
 
     kind, number, source = "chdir", 56, "chdir(2), getcwd(2)"
-    path: Text
-
-
-class Prlimit(Step, frozen=True):
-    """Set a resource limit of another process, or where `pid` is 0, of the new one; one that has ended is passed over.
-
-    The host's root may raise a hard limit, which root of a user namespace may not."""
-
-    kind, number, source = "prlimit", 57, "prlimit(2)"
-    pid: Int
-    resource: Int
-    soft: Hex
-    hard: Hex
-
-
-# --- credentials -----------------------------------------------------------------------------------------
-
-
-class Setgroups(Step, frozen=True):
-    """Set the supplementary groups (decimal numbers)."""
-
-    kind, number, source = "setgroups", 60, "setgroups(2)"
-    groups: Texts
-
-
-class Setresgid(Step, frozen=True):
-    """Set all group ids."""
-
-    kind, number, source = "setresgid", 61, "setresgid(2)"
-    gid: Int
-
-
-class Setresuid(Step, frozen=True):
-    """Set all user ids."""
-
-    kind, number, source = "setresuid", 62, "setresuid(2)"
-    uid: Int
-
-
-class DropBounding(Step, frozen=True):
-    """Drop every capability that is not in `keep` from the bounding set."""
-
-    kind, number, source = "drop_bounding", 63, "capabilities(7), PR_CAPBSET_DROP"
-    keep: Hex
-
-
-class KeepCaps(Step, frozen=True):
-    """Keep the permitted capabilities when the user id changes."""
-
-    kind, number, source = "keep_caps", 64, "capabilities(7), PR_SET_KEEPCAPS"
-
-
-class Capset(Step, frozen=True):
-    """Set the capability sets of the process."""
-
-    kind, number, source = "capset", 65, "capset(2)"
-    effective: Hex
-    permitted: Hex
-    inheritable: Hex
-
-
-class Ambient(Step, frozen=True):
-    """Raise ambient capabilities."""
-
-    kind, number, source = "ambient", 66, "capabilities(7), PR_CAP_AMBIENT"
-    mask: Hex
-
-
-class NoNewPrivs(Step, frozen=True):
-    """From here on exec cannot grant privileges."""
-
-    kind, number, source = "no_new_privs", 67, "prctl(2), PR_SET_NO_NEW_PRIVS"
-
-
-class LoadSeccomp(Step, frozen=True):
-    """Load a system call filter: an array of `struct sock_filter`."""
-
-    kind, number, source = "load_seccomp", 68, "seccomp(2)"
-    filter: Blob
-
-
-# --- networks, and what they need beside the kernel ------------------------------------------------------
-
-
-class Netlink(Step, frozen=True):
-    """Send a batch of rtnetlink messages, and hear that each was carried out; `what` says in words what they do.
-
-    The socket is of the network namespace `ns`, or of whoever sends. Where `fd` is a slot, its descriptor is put into
-    the messages at byte `at` (IFLA_NET_NS_FD). An answer of the errno `ignore` is none (MISSING: of any that says that
-    something is not there); for `patience_ms` a missing interface (ENODEV) is waited for. The value of a failure is
-    the index of the message that was refused."""
-
-    kind, number, source = "netlink", 80, "rtnetlink(7)"
-    what: Text
-    ns: Slot
-    fd: Slot
-    at: Int
-    messages: Blob
-    ignore: Int
-    patience_ms: Int
-
-
-class Run(Step, frozen=True):
-    """Run a program of the host, with `input` on its standard input, and wait for it.
-
-    `argv` begins with its absolute path. The value of a failure with ECHILD is its wait status, and what
-    it wrote to its standard error, as far as 4 KiB go, comes with the report."""
-
-    kind, number, source = "run", 81, "execve(2), waitpid(2)"
-    argv: Texts
-    input: Text
-
-
-class Terminate(Step, frozen=True):
-    """End the daemon whose pid is in a file, if `word` is a part of its command line; an absent one is no error."""
-
-    kind, number, source = "terminate", 82, "pidfd_send_signal(2)"
-    pidfile: Text
-    word: Text
-
-
-class WriteFile(Step, frozen=True):
-    """Write a file of ours as a whole: beside it, under a name with a dot, and then renamed."""
-
-    kind, number, source = "write_file", 83, "rename(2)"
-    path: Text
-    mode: Oct
-    data: Blob
-
-
-class NetlinkIn(Step, frozen=True):
-    """As `netlink`, in the network namespace that is mounted at `path`; without one there is nothing to do.
-
-    The descriptor of the sender's own namespace is put at byte `at` of the messages, unless that is -1."""
-
-    kind, number, source = "netlink_in", 85, "rtnetlink(7), setns(2)"
-    what: Text
-    path: Text
-    at: Int
-    messages: Blob
-    ignore: Int
-
-
-class RenameLink(Step, frozen=True):
-    """Give an interface another name, `name` being any that it has; for `patience_ms` a missing one is waited for.
-
-    One that does not come is no error: it may have been pulled out."""
-
-    kind, number, source = "rename_link", 86, "netdevice(7), SIOCSIFNAME"
-    name: Text
-    to: Text
-    patience_ms: Int
-
-
-class NetlinkOn(Step, frozen=True):
-    """As `netlink`, one message after the other, each about the interface `name`, any that it has: its index is put
-    into them. All are sent; the value of a failure is the index of the first that was refused.
-
-    Where there is no such interface, there is nothing to do."""
-
-    kind, number, source = "netlink_on", 88, "rtnetlink(7), netdevice(7), SIOCGIFINDEX"
-    what: Text
-    name: Text
-    messages: Blob
-    ignore: Int
-
-
-class UndoLater(Step, frozen=True):
-    """Carry out the undo steps of another plan, for what was added after the start, and remove its file.
-
-    None need be there."""
-
-    kind, number, source = "undo_later", 87, "open(2)"
     path: Text
 
 
@@ -595,6 +324,7 @@ class Monitor(Step, frozen=True):
 
 
 def _all_kinds() -> tuple[type[Step], ...]:
+    """Every class of this module and of its parts, by number."""
     found = sorted(Step.__subclasses__(), key=lambda cls: cls.number)
     assert len({cls.number for cls in found}) == len({cls.kind for cls in found}) == len(found)
     return tuple(found)

@@ -7,8 +7,9 @@
 from collections.abc import Iterator
 
 from cloison.plan.codec import RECORD_FINAL, RECORD_OPTIONAL, decode
+from cloison.plan.network_steps import Run
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import NO_SLOT, Run, Step, Where, fields_of
+from cloison.plan.steps import NO_SLOT, Step, Where, fields_of
 
 _OF_NFT = ("--json", "-f", "-")  # how packet rules are told: see cloison.plan.network
 _WHERE = {Where.HOST: "host  ", Where.INSIDE: "inside"}

@@ -10,23 +10,12 @@ import re
 
 from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
 from cloison.kernel.abi import RLIMITS
+from cloison.plan.mount_steps import Fsmount, MountSetattr
 from cloison.plan.mounts import MAPPING
+from cloison.plan.network_steps import Netlink, NetlinkIn, NetlinkOn, Run
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import (
-    DeviceFilter,
-    Exec,
-    Fsmount,
-    MountSetattr,
-    Netlink,
-    NetlinkIn,
-    NetlinkOn,
-    OpenPty,
-    Prlimit,
-    Run,
-    Setrlimit,
-    Step,
-    Write,
-)
+from cloison.plan.process_steps import Prlimit, Setrlimit
+from cloison.plan.steps import DeviceFilter, Exec, OpenPty, Step, Write
 from cloison.plan.text import call
 
 NOT_FOUND = (errno.ENOENT, errno.ENOTDIR)

@@ -20,8 +20,9 @@ from cloison.plan.builder import Builder
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import NetworkPlace
 from cloison.plan.network import compile_attach, compile_detach, compile_rules, rules_undo
+from cloison.plan.network_steps import UndoLater
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import Step, UndoLater, Where
+from cloison.plan.steps import Step, Where
 from cloison.runtime import host_steps, lending
 from cloison.runtime.live_limits import Kept
 from cloison.runtime.rundir import RunDir

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from cloison.base.errors import Bug, Invalid
 from cloison.plan.codec import MAX_SIZE, RECORD_FINAL, RECORD_OPTIONAL, decode, encode
 from cloison.plan.plan import Action, Plan
-from cloison.plan.steps import KINDS, MAX_SLOTS, NO_SLOT, Mkdir, Open, Rmdir, Step, Unlink, Where, fields_of
+from cloison.plan.steps import (
+    KINDS,
+    MAX_SLOTS,
+    NO_SLOT,
+    Mkdir,
+    Open,
+    Rmdir,
+    Step,
+    Unlink,
+    Where,
+    fields_of,
+)
 from cloison.plan.text import text
 from tests.unit.plan import worlds
 

@@ -6,7 +6,7 @@ import pytest
 
 from cloison.base.errors import Invalid, Unsupported
 from cloison.kernel.abi import CLONE_NEWNET, CLONE_NEWUSER, MOUNT_ATTR_IDMAP, MOUNT_ATTR_RDONLY
-from cloison.plan import steps
+from cloison.plan import mount_steps, network_steps, process_steps, steps
 from cloison.plan.mounts import split_options
 from cloison.plan.plan import Plan
 from cloison.plan.process import programs_of
@@ -37,16 +37,16 @@ def last_move(plan: Plan) -> int:
 
 def test_an_unprivileged_container_maps_every_layer_and_chowns_no_file_of_it() -> None:
     plan = worlds.start_plan()
-    mapped = [step.tree for step in all_of(plan, steps.MountSetattr) if step.set & MOUNT_ATTR_IDMAP]
-    taken = [a.step.out for a in plan.actions if isinstance(a.step, steps.OpenTree) and a.where is Where.HOST]
+    mapped = [step.tree for step in all_of(plan, mount_steps.MountSetattr) if step.set & MOUNT_ATTR_IDMAP]
+    taken = [a.step.out for a in plan.actions if isinstance(a.step, mount_steps.OpenTree) and a.where is Where.HOST]
     assert mapped == taken
     assert all("cgroup" in step.path for step in all_of(plan, steps.Chown))
 
 
 def test_a_privileged_container_has_no_user_namespace_and_maps_nothing() -> None:
     plan = worlds.start_plan("security.privileged=true")
-    assert not all_of(plan, steps.Clone)[0].flags & CLONE_NEWUSER
-    assert not any(step.set & MOUNT_ATTR_IDMAP for step in all_of(plan, steps.MountSetattr))
+    assert not all_of(plan, process_steps.Clone)[0].flags & CLONE_NEWUSER
+    assert not any(step.set & MOUNT_ATTR_IDMAP for step in all_of(plan, mount_steps.MountSetattr))
 
 
 def test_the_journal_goes_last_of_all() -> None:
@@ -99,20 +99,20 @@ def test_the_parent_death_signal_is_set_again_after_the_last_change_of_ids() -> 
 
 def test_a_read_only_root_is_sealed_after_everything_was_mounted_on_it() -> None:
     plan = worlds.start_plan("security.read_only_root=true")
-    seal = max(i for i, a in enumerate(plan.actions) if isinstance(a.step, steps.MountSetattr))
+    seal = max(i for i, a in enumerate(plan.actions) if isinstance(a.step, mount_steps.MountSetattr))
     assert plan.actions[seal].step.set == MOUNT_ATTR_RDONLY  # type: ignore[attr-defined]
     assert kinds(plan)[seal + 1] == "pivot_root"
 
 
 def test_the_host_network_is_shared_without_a_network_namespace() -> None:
     plan = worlds.start_plan("nics.eth0.type=host")
-    assert not all_of(plan, steps.Clone)[0].flags & CLONE_NEWNET
-    assert not all_of(plan, steps.LinkUp)
+    assert not all_of(plan, process_steps.Clone)[0].flags & CLONE_NEWNET
+    assert not all_of(plan, network_steps.LinkUp)
 
 
 def test_capabilities_that_the_host_does_not_have_are_not_asked_for() -> None:
     plan = worlds.start_plan()
-    assert all_of(plan, steps.DropBounding)[0].keep & ~worlds.ALL.capabilities == 0
+    assert all_of(plan, process_steps.DropBounding)[0].keep & ~worlds.ALL.capabilities == 0
 
 
 def test_a_limit_without_a_controller_is_refused_by_name() -> None:

@@ -8,21 +8,11 @@ import pytest
 from cloison.base.errors import Invalid
 from cloison.kernel.netlink import wire
 from cloison.plan.inputs import NetworkPlace
+from cloison.plan.mount_steps import Umount
 from cloison.plan.network import compile_attach, compile_detach, compile_rules, rules_undo
+from cloison.plan.network_steps import LinkUp, Netlink, NetlinkIn, NetlinkOn, RenameLink, Run, UndoLater
 from cloison.plan.plan import Plan
-from cloison.plan.steps import (
-    MISSING,
-    LinkUp,
-    Netlink,
-    NetlinkIn,
-    NetlinkOn,
-    RenameLink,
-    Run,
-    Step,
-    Umount,
-    UndoLater,
-    Where,
-)
+from cloison.plan.steps import MISSING, Step, Where
 from cloison.plan.text import explain
 from cloison.spec.network import Home, Interface, Route
 from tests.unit.plan import worlds

@@ -7,7 +7,10 @@ import pytest
 
 from cloison.base.errors import CloisonError, Host, Invalid, Kernel, NoSpace, Unsupported
 from cloison.plan.builder import Builder
-from cloison.plan.steps import NO_SLOT, DeviceFilter, Exec, MountSetattr, Netlink, OpenPty, Prlimit, Run, Step, Write
+from cloison.plan.mount_steps import MountSetattr
+from cloison.plan.network_steps import Netlink, Run
+from cloison.plan.process_steps import Prlimit
+from cloison.plan.steps import NO_SLOT, DeviceFilter, Exec, OpenPty, Step, Write
 from cloison.runtime.failures import CannotExecute, ProgramNotFound, failure
 from tests.unit.plan import worlds
 

@@ -18,6 +18,7 @@ def main() -> NoReturn:
     """Run the command of `sys.argv` and exit with its code."""
     gc.disable()
     open_streams()
+    _import_msgspec()
     os._exit(run(sys.argv[1:]))
 
 
@@ -30,6 +31,18 @@ def open_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free, which is this one
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _import_msgspec() -> None:
+    """msgspec asks typing_extensions, where it is installed, for what `typing` has as well since Python 3.11, and its
+    import takes longer than the start of a container: msgspec is told that there is none. In a command alone: a program
+    that imports cloison may have types of its own."""
+    modules: dict[str, object] = sys.modules  # type: ignore[assignment]
+    if "typing_extensions" not in modules:
+        modules["typing_extensions"] = None  # importlib: `import` raises ModuleNotFoundError where it finds None
+        import msgspec  # noqa: F401
+
+        del modules["typing_extensions"]
 
 
 def run(words: list[str]) -> int:

@@ -125,9 +125,9 @@ class Engine:
         if name:
             check_name(name)
             self.expect_free(name)
-        from cloison.engine import interfaces
+        from cloison.engine import acceptance
 
-        interfaces.accept(self, wanted, before=configuration.Config())
+        acceptance.accept(self, wanted, before=configuration.Config())
         if wanted.mounts:
             from cloison.engine import mounts
 

@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.errors import CloisonError, Conflict, NotFound
-from cloison.engine import interfaces, records
-from cloison.engine.nic_inspection import in_force
+from cloison.engine import records
 from cloison.engine.records import Record
-from cloison.network.network import Network
-from cloison.network.nft import exchange
 from cloison.spec.network import Interface
 from cloison.spec.nics import WHOLE, Nic
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
+    from cloison.network.network import Network
 
 _PATIENCE_S = 30.0  # a start with a slow network takes seconds
 
@@ -53,7 +51,7 @@ def follow(engine: "Engine", names: Collection[str]) -> None:
         ) from problem
 
 
-def network_changed(engine: "Engine", before: Network, after: Network) -> None:
+def network_changed(engine: "Engine", before: "Network", after: "Network") -> None:
     """Have the nics that run on a network follow what they do of it on their own ends: its rules where it has no bridge
     of its own, and whether they see each other."""
     is_ruled = not after.is_own and before.rules != after.rules
@@ -88,7 +86,10 @@ def _mentioning(engine: "Engine", names: Collection[str]) -> Iterator[Record]:
 def _renew(
     engine: "Engine", record: Record, is_meant: Callable[[Nic], bool], *, was_isolated: bool | None = None
 ) -> None:
-    """Put the rules of the nics of a running instance in place again."""
+    """Put the rules of the nics of a running instance in place again. Rare: what it takes is imported here."""
+    from cloison.engine import interfaces
+    from cloison.engine.nic_inspection import in_force
+
     with engine.driver.command(record.id, "change the rules of", timeout_s=_PATIENCE_S):
         record = records.load(engine.store, record.id)
         if not engine.driver.observe(record.id).pid:
@@ -109,4 +110,6 @@ def _of(before: Interface, was_isolated: bool | None) -> Interface:  # noqa: FBT
 
 
 def _after(before: Interface, after: Interface) -> Interface:
+    from cloison.network.nft import exchange
+
     return msgspec.structs.replace(after, nft=exchange(before.nft_undo, after.nft))

@@ -1,7 +1,7 @@
-"""From the nics of an instance to interfaces with nothing left to look up, and what of them the host cannot give.
+"""From the nics of an instance to interfaces with nothing left to look up.
 
-What depends on the host (which interfaces it has, which of its ports are in use) is judged where it is set, and again
-at every start, since hosts change.
+What depends on the host (which interfaces it has, which of its ports are in use) is judged where it is set
+(`cloison.engine.acceptance`), and again here, at every start, since hosts change.
 """
 
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloison.base.errors import Conflict, Exists, Invalid
-from cloison.engine import claims
+from cloison.base.errors import Invalid
+from cloison.engine.acceptance import expect_parent, expect_unheard
 from cloison.engine.records import Claim, Record
 from cloison.engine.wiring import Networks
 from cloison.network import dnsmasq, ground, host, leases
@@ -18,7 +18,6 @@ from cloison.network import nic as packets
 from cloison.network.network import Network, Rule, index_of, table_of
 from cloison.network.network import host_of as without_prefix
 from cloison.spec.config import Config
-from cloison.spec.key import refuse
 from cloison.spec.network import Interface
 from cloison.spec.nic_keys import host_ports
 from cloison.spec.nics import (
@@ -85,72 +84,6 @@ def host_name(instance_id: str, number: int) -> str:
     return f"v{instance_id[:8]}n{number}"
 
 
-def accept(engine: "Engine", config: Config, *, before: Config) -> None:
-    """Raise Invalid, Exists, Conflict or NotFound for nics and ports that cannot be, or not on this host. Afterwards
-    the default network exists, if it is needed."""
-    claims.expect_possible(config)
-    _check(engine, config, before=before)
-    networks = Networks(engine)
-    networks.needed((config,))
-    for name, nic in config.nics.items():
-        if nic.on and nic.on not in {each.on for each in before.nics.values()}:
-            networks.expect_possible(nic.on, f"nics.{name}.network")
-
-
-def _check(engine: "Engine", config: Config, *, before: Config) -> None:
-    """Raise Invalid or Exists for nics and ports that this host cannot give; what `before` had is not asked again."""
-    rules = Networks(engine)
-    for name, nic in config.nics.items():
-        if nic != before.nics.get(name):
-            rules.expect_known(nic.rules, f"nics.{name}.rules")
-            if nic.parent:
-                _expect_parent(name, nic, is_held=before.nics.get(name, Nic()).parent == nic.parent)
-    for text, target in config.ports.items():
-        if text not in before.ports:
-            _expect_unheard(text, target)
-
-
-def _expect_parent(name: str, nic: Nic, *, is_held: bool) -> None:
-    if nic.kind == PHYS and is_held:
-        return  # it may be inside at this moment
-    facts = host.look()
-    found, key = facts.interface(nic.parent), f"nics.{name}.parent"
-    if found is None:
-        raise Invalid(
-            f"{key}={nic.parent}: this host has no interface {nic.parent!r}", hint="`ip link` lists them", key=key
-        )
-    if nic.kind == BRIDGED and found.kind != "bridge":
-        refuse(key, nic.parent, "this is no bridge; the type macvlan or ipvlan shares any interface")
-    if nic.kind != PHYS:
-        return
-    if found.master:
-        raise Exists(
-            f"{key}={nic.parent}: it is in use, as a port of {facts.name_of(found.master)}",
-            hint=f"ip link set {nic.parent} nomaster",
-            key=key,
-        )
-    if not nic.force and found.name in facts.default_devices():
-        raise Conflict(
-            f"{key}={nic.parent}: it carries the default route of this host, which would be cut off",
-            hint="lend another interface; to do it all the same, use --force (nics.*.force=true)",
-            key=key,
-        )
-
-
-def _expect_unheard(text: str, target: Target) -> None:
-    """Raise Exists for a port on which a program of the host listens."""
-    wanted = host_ports(text)
-    found = host.listening(wanted.protocol, wanted.first, wanted.last, wanted.address)
-    if found is not None:
-        port, who = found
-        raise Exists(
-            f"ports.{text}={target.first}: port {port} of this host is in use by {who}",
-            hint="choose another port, or end that program"
-            + ("" if wanted.address else f"; or say which of the host's addresses is meant: ADDRESS:{text}"),
-            key=f"ports.{text}",
-        )
-
-
 class _Made:
     """One nic on its way to an interface."""
 
@@ -200,7 +133,7 @@ class _Made:
         """On an interface of the host; a nic on a network over one that is no bridge shares it, as a macvlan does."""
         if self._nic.parent:
             held = self._before.nics.get(self._name, Nic())
-            _expect_parent(self._name, self._nic, is_held=held.parent == self._nic.parent)
+            expect_parent(self._name, self._nic, is_held=held.parent == self._nic.parent)
         link = host.interface(parent)
         if link is None:
             return
@@ -224,7 +157,7 @@ class _Made:
             if not has_end:
                 raise Invalid(f"ports.{text}: nics.{self._name} is not behind this host", key=f"ports.{text}")
             if text not in self._before.ports:
-                _expect_unheard(text, target)
+                expect_unheard(text, target)
         rules = self._rules(end, ports) if has_end else None
         nft = packets.document(rules) if rules else ""
         if not self._is_dry and (network is None or not network.is_own):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.errors import Bug, Invalid
-from cloison.engine import interfaces, rewiring
+from cloison.engine import acceptance, interfaces, rewiring
 from cloison.engine.records import Record
 from cloison.engine.wiring import Networks
 from cloison.network.nft import exchange
@@ -34,7 +34,7 @@ def accept(engine: "Engine", record: Record, live: Config) -> None:
         raise Invalid(
             f"nics: what runs cannot go from the network {kinds[0]} to {kinds[1]}", hint="use --next-start: cloison set"
         )
-    interfaces.accept(engine, live, before=present)
+    acceptance.accept(engine, live, before=present)
     for name in sorted({nic.on for nic in live.nics.values() if nic.on}):
         Networks(engine).up(name)
 

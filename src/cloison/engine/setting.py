@@ -43,9 +43,9 @@ def change(engine: "Engine", instance: "Instance", observed: Observed, words: "W
 def check(engine: "Engine", record: Record, config: Config, *, before: Config) -> None:
     """Raise Invalid or Unsupported for limits and nics that this host cannot give, where they have changed."""
     if (config.nics, config.ports) != (before.nics, before.ports):
-        from cloison.engine import interfaces
+        from cloison.engine import acceptance
 
-        interfaces.accept(engine, config, before=before)
+        acceptance.accept(engine, config, before=before)
     if (config.mounts, config.security) != (before.mounts, before.security):
         from cloison.engine import mounts
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 from cloison.base.errors import Host
 from cloison.images.layout import Layer
-from cloison.kernel import process
+from cloison.kernel import process, programs
 
 _FORM = (
     "--format=pax",
@@ -31,7 +31,7 @@ def pack(directory: str) -> Iterator[bytes]:
 
     Without root all files belong to whoever unpacked them, and are said to belong to root, as they do inside."""
     owner = () if os.geteuid() == 0 else ("--owner=0", "--group=0")
-    tar = process.needed("tar", package="tar")
+    tar = programs.needed("tar", package="tar")
     argv = [tar, "--create", "--file=-", f"--directory={directory}", *_FORM, *owner, "."]
     env = {"LC_ALL": "C", "PATH": os.defpath}
     with (
@@ -68,4 +68,4 @@ def measure(directory: str, progress: Callable[[int], None]) -> Layer:
 
 def settle(directory: str) -> None:
     """Bring everything below `directory` to the disk, before a name is given to it. Source: sync(1), syncfs(2)."""
-    process.run([process.needed("sync", package="coreutils"), "--file-system", directory])
+    process.run([programs.needed("sync", package="coreutils"), "--file-system", directory])

@@ -10,7 +10,7 @@ import struct
 import msgspec
 
 from cloison.kernel.probe import read_text
-from cloison.kernel.process import which
+from cloison.kernel.programs import which
 
 _PT_INTERP = 3
 

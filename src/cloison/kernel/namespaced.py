@@ -3,7 +3,8 @@
 Source: proc_sys(5), namespaces(7), nsenter(1), unshare(1).
 """
 
-from cloison.kernel.process import needed, run
+from cloison.kernel.process import run
+from cloison.kernel.programs import needed
 
 _TIMEOUT_S = 10.0
 _NAMESPACES = ("--net", "--ipc", "--uts")

@@ -1,4 +1,4 @@
-"""Programs of the host: found, run, listened to and, when the caller leaves, ended.
+"""Programs of the host: run, listened to and, when the caller leaves, ended.
 
 Every program started here has a session of its own: Ctrl-C at a terminal reaches the caller alone, who then
 ends the program and all of its children through the process group. Nothing runs between fork and exec
@@ -14,10 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from cloison.base.errors import Unsupported
+from cloison.kernel import programs
 
-# Daemons and administrators' tools live in sbin, which is missing from the PATH of ordinary users.
-_SBIN = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _CHUNK_BYTES = 1 << 20
 PIPE = subprocess.PIPE
 
@@ -28,28 +26,6 @@ class Finished(msgspec.Struct, frozen=True):
     code: int
     stdout: bytes
     stderr: bytes
-
-
-def which(name: str) -> str | None:
-    """The absolute path of the program `name`, from PATH and the sbin directories; None where it is missing."""
-    for directory in (*os.get_exec_path(), *_SBIN):
-        path = os.path.join(directory, name)
-        if os.path.isfile(path) and os.access(path, os.X_OK):
-            return path
-    return None
-
-
-def needed(name: str, *, package: str) -> str:
-    """The path of `name`; raises Unsupported with the Debian package that holds it where it is missing."""
-    path = which(name)
-    if path is None:
-        raise Unsupported(
-            f"the program {name!r} is not installed",
-            hint=f"apt-get install --no-install-recommends {package}",
-            program=name,
-            package=package,
-        )
-    return path
 
 
 def run(
@@ -188,11 +164,11 @@ def dying_with_caller(argv: Sequence[str]) -> list[str]:
     """`argv`, so changed that the program gets SIGKILL when the thread that started it ends, however it ends.
 
     Source: setpriv(1), `--pdeathsig`; prctl(2), PR_SET_PDEATHSIG. The program's own children are not included."""
-    return [needed("setpriv", package="util-linux"), "--pdeathsig", "KILL", *argv]
+    return [programs.needed("setpriv", package="util-linux"), "--pdeathsig", "KILL", *argv]
 
 
 def _confined(argv: Sequence[str]) -> list[str]:
     """`argv` in namespaces that end with the caller. Source: unshare(1), `--kill-child`."""
-    unshare = needed("unshare", package="util-linux")
+    unshare = programs.needed("unshare", package="util-linux")
     namespaces = ("--mount", "--pid", "--ipc", "--uts", "--mount-proc", "--fork", "--kill-child")
     return dying_with_caller([unshare, *namespaces, "--", *argv])

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from cloison.base.errors import Kernel
-from cloison.kernel import process
+from cloison.kernel import process, programs
 from cloison.network.nft import Document
 from cloison.network.table import INET, NETDEV
 
@@ -26,7 +26,7 @@ class Count(msgspec.Struct, frozen=True):
 
 def listing(table: str) -> str:
     """Both tables of an installation as nft lists them; without elements or rules where they are not there."""
-    program = process.needed("nft", package="nftables")
+    program = programs.needed("nft", package="nftables")
     found: list[Any] = []
     for family in (INET, NETDEV):
         done = process.run([program, "--json", "list", "table", family, table], timeout_s=30.0)

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from cloison.kernel import process
+from cloison.kernel import process, programs
 from cloison.network import firewalls, host, upkeep
 from cloison.network.firewalls import Foreign
 from cloison.network.network import Network
@@ -111,7 +111,7 @@ def _fwd(said: str) -> Finding:
 
 def _tried_fwd() -> str | None:
     """The kernel looks at the rule, and keeps nothing of it."""
-    program = process.which("nft")
+    program = programs.which("nft")
     if program is None or os.geteuid():
         return None
     document = Document("cloison_check")

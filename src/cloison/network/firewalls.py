@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from cloison.kernel import inventory, nftables, process
+from cloison.kernel import inventory, nftables, process, programs
 from cloison.network.network import RULES, Network, alias_of
 
 _DOCKER_USER = "DOCKER-USER"
@@ -42,7 +42,7 @@ class Foreign(msgspec.Struct, frozen=True):
 
 def look(of: Network) -> tuple[Foreign, ...]:
     """The chains that are in the way of a network. Runs nft: 10 ms and more. Empty where there is no nft."""
-    nft = process.which("nft")
+    nft = programs.which("nft")
     if not nft or not of.is_own:
         return ()
     done = process.run([nft, "--json", "list", "ruleset"], timeout_s=30.0)
@@ -180,7 +180,7 @@ def docker_lines() -> tuple[tuple[str, str], ...]:
 
 def _docker_listed() -> Iterator[tuple[str, list[str]]]:
     for program, _family in _PROGRAMS:
-        path = process.which(program)
+        path = programs.which(program)
         if path is None or not _may_have_docker():
             continue
         listed = process.run([path, "-w", "-S", _DOCKER_USER], timeout_s=30.0)

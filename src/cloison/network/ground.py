@@ -10,11 +10,12 @@ from collections.abc import Container, Iterable
 
 import msgspec
 
-from cloison.kernel import nftables, process, rtnetlink
+from cloison.kernel import nftables, programs, rtnetlink
 from cloison.network import bridge, forwarding, host, table
 from cloison.network.forwarding import Switch, closed_before
 from cloison.network.nft import Document
-from cloison.network.upkeep import NFT, Runner
+from cloison.network.programs import NFT
+from cloison.network.upkeep import Runner
 from cloison.plan.builder import Builder
 from cloison.plan.network import compile_port
 from cloison.plan.network_steps import Run
@@ -92,7 +93,7 @@ def release(name: str, run: Runner, *, known: Container[str]) -> tuple[str, ...]
 
 def remove_rules(name: str, run: Runner) -> bool:
     """Take the installation's tables away, which nobody needs any more. Whether there were any."""
-    nft = process.which(NFT[0])
+    nft = programs.which(NFT[0])
     if not nft or not any(nftables.table_handle(family, name) is not None for family in (table.INET, table.NETDEV)):
         return False
     build = Builder("take the tables of packet rules away")
@@ -103,7 +104,7 @@ def remove_rules(name: str, run: Runner) -> bool:
 
 def _plan_release(holder: str, name: str, switches: tuple[Switch, ...]) -> Builder:
     build = Builder(f"no more forwarding for {holder}")
-    nft = process.which(NFT[0])
+    nft = programs.which(NFT[0])
     if nft and switches and nftables.table_handle(table.INET, name) is not None:
         document = Document(name)
         table.close(document, closed_before(switches, "ipv4"), closed_before(switches, "ipv6"))
@@ -116,7 +117,7 @@ def _plan_release(holder: str, name: str, switches: tuple[Switch, ...]) -> Build
 
 def _rules(build: Builder, name: str, opened: tuple[Switch, ...]) -> None:
     build.chapter("packet rules")
-    nft = process.needed(NFT[0], package=NFT[1])
+    nft = programs.needed(NFT[0], package=NFT[1])
     build.host(bridge.nft(nft, table.installation(name)))
     document = Document(name)
     table.open_(document, closed_before(opened, "ipv4"), closed_before(opened, "ipv6"))
@@ -150,7 +151,7 @@ def carry_out(documents: Iterable[str], what: str, run: Runner) -> None:
     """Have nft take documents, each of one or more lines; every line is a transaction of its own."""
     build = Builder(f"make {what}")
     build.chapter(what)
-    nft = process.needed(NFT[0], package=NFT[1])
+    nft = programs.needed(NFT[0], package=NFT[1])
     for line in "\n".join(documents).splitlines():
         build.host(Run((nft, "--json", "-f", "-"), line))
     run(build.plan())

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import msgspec
 
-from cloison.kernel import process
+from cloison.kernel import process, programs
 from cloison.network import firewalls, host, leases, table, upkeep
 from cloison.network.firewalls import Foreign
 from cloison.network.leases import Lease
 from cloison.network.network import Network
+from cloison.network.programs import NFT
 
 _COUNTED = re.compile(r" ?counter packets (\d+) bytes (\d+)", re.ASCII)
 _CHAIN = re.compile(r"\tchain (\S+) \{", re.ASCII)
@@ -52,7 +53,7 @@ def report(of: Network) -> Report:
 
 
 def _rules(of: Network) -> tuple[CountedRule, ...]:
-    nft = process.which(upkeep.NFT[0])
+    nft = programs.which(NFT[0])
     if not of.is_own or nft is None:
         return ()
     found = process.run([nft, "list", "table", table.INET, of.table], timeout_s=_TIMEOUT_S)

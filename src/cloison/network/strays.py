@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 
 import msgspec
 
-from cloison.kernel import netlink, nftables, process, procfs, rtnetlink
+from cloison.kernel import netlink, nftables, procfs, programs, rtnetlink
 from cloison.network import bridge, counters, firewalls, table
-from cloison.network.upkeep import NFT, Runner
+from cloison.network.programs import NFT
+from cloison.network.upkeep import Runner
 from cloison.plan.builder import Builder
 from cloison.plan.network_steps import Netlink, Run, Terminate, WriteFile
 from cloison.plan.plan import Plan
@@ -91,7 +92,7 @@ def _docker(name: str, known: Known) -> Iterator[Found]:
 
 
 def _rules(name: str, known: Known) -> Iterator[Found]:
-    nft = process.which(NFT[0])
+    nft = programs.which(NFT[0])
     if not nft or not any(nftables.table_handle(family, name) is not None for family in (table.INET, table.NETDEV)):
         return
     listed = counters.listing(name)

@@ -17,16 +17,16 @@ from collections.abc import Callable, Container, Iterator
 
 import msgspec
 
-from cloison.base.errors import Busy, Conflict, NotFound, Unsupported
-from cloison.kernel import inventory, locks, nftables, process, rtnetlink
+from cloison.base.errors import Busy, Conflict, NotFound
+from cloison.kernel import inventory, locks, nftables, programs, rtnetlink
 from cloison.network import bridge, dnsmasq, firewalls, forwarding, host, table
 from cloison.network.network import Network, alias_of
+from cloison.network.programs import DNSMASQ, NFT, expect_programs
 from cloison.plan.inputs import CgroupPlace
 from cloison.plan.plan import Plan
 
 Runner = Callable[[Plan], object]
 _PATIENCE_S = 30.0
-NFT, DNSMASQ = ("nft", "nftables"), ("dnsmasq", "dnsmasq-base")  # the program, and Debian's package
 
 
 class Marker(msgspec.Struct, frozen=True):
@@ -69,18 +69,6 @@ def follow(of: Network, run: Runner) -> None:
 def index_if_up(of: Network) -> int:
     """The index of the interface that instances are attached to; 0 where the network is not up."""
     return _index(of) if is_up(of) else 0
-
-
-def expect_programs(of: Network) -> None:
-    """Raise Unsupported where a program is missing that the network takes on this host."""
-    for program, package in ((NFT,) if of.is_own else ()) + ((DNSMASQ,) if of.is_served else ()):
-        if process.which(program) is None:
-            raise Unsupported(
-                f"the network {of.name!r} takes the program {program!r}, which is not installed",
-                hint=f"apt-get install --no-install-recommends {package}; or make instances without: --network none",
-                program=program,
-                package=package,
-            )
 
 
 def is_up(of: Network, *, whatever_rules: bool = False) -> bool:
@@ -138,7 +126,7 @@ def down(of: Network, run: Runner, *, is_last: bool) -> None:
         seen = bridge.Seen(
             index=link.index if link and is_ours else 0,
             switches=forwarding.given_back(forwarding.holder(of), entries),
-            nft=process.which(NFT[0]) or "",
+            nft=programs.which(NFT[0]) or "",
             foreign=firewalls.no_exceptions(of) if of.is_own else (),
         )
         run(bridge.plan_down(of, seen, is_last=is_last))
@@ -179,7 +167,7 @@ def _bring_up(of: Network, run: Runner, places: Callable[[], tuple[CgroupPlace, 
 def _exchange_rules(of: Network, run: Runner) -> None:
     """In one transaction, and without a word to its dnsmasq. Where there is no bridge of its own, nics have them."""
     if of.is_own:
-        run(bridge.plan_rules(of, process.needed(NFT[0], package=NFT[1])))
+        run(bridge.plan_rules(of, programs.needed(NFT[0], package=NFT[1])))
     _write(f"{of.run}/network", msgspec.json.encode(of))
     _mark(of)
 
@@ -208,8 +196,8 @@ def _seen(of: Network, facts: host.Host, entries: dict[str, tuple[forwarding.Swi
         switches=switches,
         dropped=forwarding.given_back(forwarding.holder(of), entries, kept=switches),
         opened=forwarding.of_table(entries, of.table),
-        nft=process.needed(NFT[0], package=NFT[1]),
-        dnsmasq=process.needed(DNSMASQ[0], package=DNSMASQ[1]) if of.is_served else "",
+        nft=programs.needed(NFT[0], package=NFT[1]),
+        dnsmasq=programs.needed(DNSMASQ[0], package=DNSMASQ[1]) if of.is_served else "",
         user=_user(),
         foreign=firewalls.exceptions(of),
     )

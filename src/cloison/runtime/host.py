@@ -21,17 +21,17 @@ _OF_SYSTEMD = frozenset({"blkio", "cpu", "cpuacct", "devices", "memory", "name=s
 def root(files: RootFiles) -> RootSource:
     """What storage contributes, as the compiler of plans wants it. Raises Unsupported where mount(8) is missing."""
     if files.image:
-        from cloison.kernel import process
+        from cloison.kernel import programs
 
-        return ImageRoot(files.image, process.needed("mount", package="mount"), files.options)
+        return ImageRoot(files.image, programs.needed("mount", package="mount"), files.options)
     return OverlayRoot(files.lower, files.writable) if files.lower else DirectoryRoot(files.writable)
 
 
 def aside(argv: tuple[str, ...]) -> tuple[str, ...]:
     """What runs a command that nobody waits for: setsid(1). Raises Unsupported where that is missing."""
-    from cloison.kernel import process
+    from cloison.kernel import programs
 
-    return (process.needed("setsid", package="util-linux"), "--fork", *argv)
+    return (programs.needed("setsid", package="util-linux"), "--fork", *argv)
 
 
 def places(instance_id: str, scope: str, *, world: CgroupWorld | None = None) -> tuple[CgroupPlace, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 
 from cloison.base.errors import Bug, CloisonError, WrongState
 from cloison.kernel import procfs
-from cloison.kernel.process import needed
+from cloison.kernel.programs import needed
 from cloison.plan.builder import Builder
 from cloison.plan.codec import decode, encode
 from cloison.plan.inputs import NetworkPlace

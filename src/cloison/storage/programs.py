@@ -5,7 +5,7 @@ import os
 
 from cloison.base.disk import no_space
 from cloison.base.errors import Host
-from cloison.kernel import process
+from cloison.kernel import process, programs
 
 _FULL = ("no space left", "insufficient free space", "insufficient free extents", "out of space", "quota exceeded")
 
@@ -19,7 +19,7 @@ class Programs:
 
     def run(self, *argv: str, fine: tuple[int, ...] = (0,)) -> str:
         """Run a program; what it writes. Raises Unsupported where it is missing, NoSpace, and Host for its failure."""
-        program = process.needed(argv[0], package=self._package)
+        program = programs.needed(argv[0], package=self._package)
         done = process.run([program, *argv[1:]], env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)})
         if done.code in fine:
             return done.stdout.decode(errors="replace")
@@ -31,4 +31,4 @@ class Programs:
     def require(self, *names: str) -> None:
         """Raises Unsupported, naming the package, where a program is missing."""
         for name in names:
-            process.needed(name, package=self._package)
+            programs.needed(name, package=self._package)

@@ -104,6 +104,21 @@ def test_a_start_knows_nothing_of_the_ledger_where_nothing_is_left_to_book(insta
     assert {"cloison.engine.accounting", "cloison.engine.ledger"} & modules == set()
 
 
+def test_what_settles_a_nic_imports_little(installation: Path) -> None:
+    modules = "cloison.engine.acceptance, cloison.engine.following"
+    found = python(f"import sys; sys.path[:0] = {{path!r}}; import {modules}; print(*sys.modules)", installation)
+    assert heavy(set(found.split())) <= {"zlib"}  # the name of a table of packet rules is a checksum
+    assert {"cloison.network.host", "cloison.network.upkeep", "cloison.kernel.netlink"} & set(found.split()) == set()
+
+
+def test_a_command_spares_itself_typing_extensions(installation: Path) -> None:
+    script = (
+        "import sys; sys.path[:0] = {path!r}; from cloison.cli import main; main._import_msgspec();"
+        "loaded = 'typing_extensions' in sys.modules; import typing_extensions; print(loaded, 'msgspec' in sys.modules)"
+    )
+    assert python(script, installation).split() == ["False", "True"]  # and whoever wants it has it afterwards
+
+
 def test_an_option_costs_click_alone(installation: Path) -> None:
     _, modules = imported(installation, "kill", "web")
     assert heavy(modules) <= {"click", "signal"}

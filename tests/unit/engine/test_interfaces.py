@@ -8,14 +8,14 @@ import msgspec
 import pytest
 
 from cloison.base.errors import Busy, CloisonError, Exists, Invalid, NotFound
-from cloison.engine import claims, grounds, interfaces, records
+from cloison.engine import acceptance, claims, grounds, interfaces, records
 from cloison.engine.layout import Layout
 from cloison.engine.records import Record
 from cloison.engine.store import Store
 from cloison.engine.wiring import Networks
 from cloison.kernel.netlink.routes import Route as HostRoute
 from cloison.kernel.netlink.values import Interface as Link
-from cloison.network import ground, host, upkeep
+from cloison.network import ground, host, programs, upkeep
 from cloison.network.host import Host
 from cloison.spec.config import Config, assign_all
 from cloison.spec.driver import Observed, State
@@ -50,7 +50,7 @@ class Engine:
 
     def create(self, name: str, *settings: str, number: int = 0) -> Record:
         config = assign_all(Config(), settings)
-        interfaces.accept(self, config, before=Config())  # type: ignore[arg-type]
+        acceptance.accept(self, config, before=Config())  # type: ignore[arg-type]
         record = Record(f"{number:012x}", name, "container", "sha256:0", "tiny", 1, 1 << 20, config)
         with self.store.transaction() as changes:
             records.claim_name(changes, name, record.id)
@@ -69,7 +69,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setattr(host, "has_ipv6", lambda: True)
     monkeypatch.setattr(host, "listening", lambda _tcp, first, *_: (80, "nginx (process 7)") if first == 80 else None)
     monkeypatch.setattr(upkeep, "ensure", lambda *_: 77)
-    monkeypatch.setattr(upkeep, "expect_programs", lambda _of: None)
+    monkeypatch.setattr(programs, "which", lambda name: f"/usr/sbin/{name}")
     monkeypatch.setattr(upkeep, "index_if_up", lambda _of: 0)
     monkeypatch.setattr(ground, "has_tables", lambda _name: True)
     for name in ("ensure", "ensure_rules", "release", "remove_rules"):

@@ -210,7 +210,7 @@ def test_zfs_deletes_what_nobody_mentions_and_lets_copies_take_over(zfs: ZfsDriv
 def test_a_missing_program_names_its_package(
     driver: Callable[..., LvmDriver | ZfsDriver], package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cloison.kernel.process.which", lambda _name: None)
+    monkeypatch.setattr("cloison.kernel.programs.which", lambda _name: None)
     words = {"default_bytes": GIBIBYTE} if driver is LvmDriver else {}
     with pytest.raises(CloisonError) as refused:
         driver("p", "vg0/thin", **words).prepare()

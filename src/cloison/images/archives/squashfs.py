@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from cloison.base.errors import Invalid
 from cloison.images.pipeline import fed
-from cloison.kernel import process
+from cloison.kernel import process, programs
 
 _PACKAGE = "squashfs-tools-ng"
 _POWERLESS = ("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--pdeathsig=KILL")
@@ -18,7 +18,7 @@ _POWERLESS = ("--bounding-set=-all", "--inh-caps=-all", "--no-new-privs", "--pde
 
 def as_tar(fd: int) -> Iterator[bytes]:
     """The tar stream of a squashfs in a file. Raises Unsupported without the program, Invalid for a damaged one."""
-    program = process.needed("sqfs2tar", package=_PACKAGE)
+    program = programs.needed("sqfs2tar", package=_PACKAGE)
     argv = [*_powerless(), program, "--root-becomes", ".", f"/proc/self/fd/{fd}"]
     with (
         open(os.memfd_create("complaints"), "w+b") as complaints,
@@ -31,7 +31,7 @@ def as_tar(fd: int) -> Iterator[bytes]:
 
 def from_tar(stream: Iterable[bytes], path: str) -> None:
     """Write the squashfs of a tar stream to a new file. Raises Unsupported, Invalid, and what `stream` raises."""
-    program = process.needed("tar2sqfs", package=_PACKAGE)
+    program = programs.needed("tar2sqfs", package=_PACKAGE)
     argv = [*process.dying_with_caller([program]), "--quiet", "--compressor", "zstd", "--force", path]
     with (
         open(os.memfd_create("complaints"), "w+b") as complaints,
@@ -43,7 +43,7 @@ def from_tar(stream: Iterable[bytes], path: str) -> None:
 
 
 def _powerless() -> list[str]:
-    return [process.needed("setpriv", package="util-linux"), *_POWERLESS]
+    return [programs.needed("setpriv", package="util-linux"), *_POWERLESS]
 
 
 def _said(fd: int) -> str:

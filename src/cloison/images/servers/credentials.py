@@ -21,7 +21,7 @@ import msgspec
 
 from cloison.base.errors import Denied, Host, Invalid, Unsupported
 from cloison.images.servers.references import DOCKER, host_of
-from cloison.kernel import process
+from cloison.kernel import process, programs
 
 _DOCKER_KEY: Final = "https://index.docker.io/v1/"
 _TOKEN_USER: Final = "<token>"  # a helper's user where the secret is an identity token
@@ -202,7 +202,7 @@ def _run(helper: str, verb: str, words: bytes) -> None:
 
 
 def _finished(helper: str, verb: str, words: bytes) -> process.Finished:
-    program = process.which(f"docker-credential-{helper}")
+    program = programs.which(f"docker-credential-{helper}")
     if program is None:
         raise Unsupported(
             f"the program 'docker-credential-{helper}', which keeps credentials, is not installed",

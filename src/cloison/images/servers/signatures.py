@@ -9,7 +9,7 @@ import re
 import tempfile
 
 from cloison.base.errors import Denied, Host
-from cloison.kernel import process
+from cloison.kernel import process, programs
 
 _ARMOUR = re.compile(
     rb"-----BEGIN PGP PUBLIC KEY BLOCK-----\r?\n(?:[^\r\n]+\r?\n)*\r?\n([A-Za-z0-9+/=\s]+?)(?:\r?\n=[^\n]*)?\r?\n---"
@@ -20,7 +20,7 @@ def opened(content: bytes, keyring: str, *, what: str, detached: bytes | None = 
     """What is signed: of the clear-signed `content`, or `content` itself where the signature is `detached`.
 
     Raises Denied where no key of the keyring has signed it, Host without a keyring, Unsupported without gpgv."""
-    gpgv = process.needed("gpgv", package="gpgv")
+    gpgv = programs.needed("gpgv", package="gpgv")
     with tempfile.TemporaryDirectory(prefix="cloison-gpgv-") as directory:
         keys = _written(f"{directory}/keys.gpg", _keys(keyring))
         signed = _written(f"{directory}/content", content)

@@ -20,7 +20,7 @@ from cloison.images.servers.refusals import sent_by
 from cloison.images.servers.simplestreams import Choice
 from cloison.images.servers.streams import Streams
 from cloison.images.store import ImageStore
-from cloison.kernel import process
+from cloison.kernel import programs
 
 Progress = Callable[[str, int, int | None], None]
 MAX_METADATA_BYTES: Final = 16 << 20
@@ -28,7 +28,7 @@ MAX_METADATA_BYTES: Final = 16 << 20
 
 def has_squashfs() -> bool:
     """Whether this host can read a squashfs, which is preferred: it is faster to expand than a tar by xz."""
-    return process.which("sqfs2tar") is not None
+    return programs.which("sqfs2tar") is not None
 
 
 def take(store: ImageStore, streams: Streams, choice: Choice, wish: Wish, progress: Progress) -> Image:

@@ -17,7 +17,7 @@ from cloison.images.image import Facts
 from cloison.images.templates.laying import lay_over
 from cloison.images.templates.template import Option, Progress, Request, chosen
 from cloison.images.workspace import Workspace
-from cloison.kernel import process
+from cloison.kernel import process, programs
 
 NAME: Final = "busybox"
 SUMMARY: Final = "a tiny system from this host's static BusyBox, without a network"
@@ -56,7 +56,7 @@ def resolve(release: str, options: Mapping[str, str]) -> Request:
 
 def build(request: Request, workspace: Workspace, progress: Progress) -> Facts:
     """Fill the root filesystem. Raises Unsupported where BusyBox is missing or not static, NoSpace."""
-    program = process.needed("busybox", package=_PACKAGE)
+    program = programs.needed("busybox", package=_PACKAGE)
     if not _is_static(program):
         raise Unsupported(
             f"{program} needs the libraries of this host", hint=f"apt-get install {_PACKAGE}", program=program

@@ -8,7 +8,7 @@ from cloison.base.errors import Host
 from cloison.images.templates import debian_tools
 from cloison.images.templates.laying import lay_over
 from cloison.images.workspace import Workspace
-from cloison.kernel import process
+from cloison.kernel import programs
 
 _FILES = os.path.join(os.path.dirname(__file__), "debian.root")
 
@@ -47,7 +47,7 @@ _STUB = "../run/systemd/resolve/stub-resolv.conf"
 
 def enable(workspace: Workspace, units: tuple[str, ...]) -> None:
     """Have these units started at boot, by the system's own systemctl. Raises Host."""
-    systemctl = [process.needed("chroot", package="coreutils"), workspace.rootfs, "systemctl"]
+    systemctl = [programs.needed("chroot", package="coreutils"), workspace.rootfs, "systemctl"]
     said: list[str] = []
     env = debian_tools.environment(workspace)
     # Waiting for the network delays whoever asks for "online"; and there may be no network at all.

@@ -12,7 +12,7 @@ import msgspec
 from cloison.images.templates import debian_output
 from cloison.images.templates.template import Progress
 from cloison.images.workspace import Workspace
-from cloison.kernel import process
+from cloison.kernel import process, programs
 
 _MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -42,11 +42,11 @@ class Wish(msgspec.Struct, frozen=True):
 def bootstrap(wish: Wish, workspace: Workspace, progress: Progress) -> None:
     """Install Debian into `workspace.rootfs`. Raises Unsupported, NoSpace, Remote, Host, Invalid."""
     settings = apt_settings()
-    program = process.which("mmdebstrap")
+    program = programs.which("mmdebstrap")
     if program:
         argv = mmdebstrap_argv(program, wish, workspace, settings)
     else:
-        argv = debootstrap_argv(process.needed("debootstrap", package="mmdebstrap"), wish, workspace)
+        argv = debootstrap_argv(programs.needed("debootstrap", package="mmdebstrap"), wish, workspace)
     last: deque[str] = deque(maxlen=_KEPT_LINES)
     hear = debian_output.Hearer(progress).hear
 
@@ -101,7 +101,7 @@ def _apt_proxies(settings: tuple[str, ...]) -> Iterator[tuple[str, str]]:
 
 def apt_settings() -> tuple[str, ...]:
     """The lines of this host's apt configuration that say how to reach archives: proxies, certificates, ages."""
-    program = process.which("apt-config")
+    program = programs.which("apt-config")
     if program is None:
         return ()
     dump = process.run([program, "dump"], timeout_s=30).stdout.decode(errors="replace")

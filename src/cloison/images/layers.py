@@ -11,9 +11,10 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 
+from cloison.base.disk import full_disk_named
 from cloison.base.errors import Host
 from cloison.images.layout import Layer
-from cloison.kernel import process, programs
+from cloison.kernel import files, process, programs
 
 _FORM = (
     "--format=pax",
@@ -67,5 +68,16 @@ def measure(directory: str, progress: Callable[[int], None]) -> Layer:
 
 
 def settle(directory: str) -> None:
-    """Bring everything below `directory` to the disk, before a name is given to it. Source: sync(1), syncfs(2)."""
-    process.run([programs.needed("sync", package="coreutils"), "--file-system", directory])
+    """Bring everything below `directory` to the disk, before a name is given to it. Raises NoSpace, Host."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with full_disk_named(directory, what="images"):
+            files.settle(fd)
+    except OSError as problem:
+        raise Host(
+            f"the disk does not take what was written to {directory}: {problem.strerror}",
+            hint="look at the kernel's log, and at the disk",
+            path=directory,
+        ) from problem
+    finally:
+        os.close(fd)

@@ -220,12 +220,14 @@ class ImageStore:
         from cloison.base.disk import full_disk_named
         from cloison.images.files import write_beside
         from cloison.images.layout import OCI_LAYOUT
+        from cloison.kernel.files import scatter
 
         with full_disk_named(self.root, what="images"):
             os.makedirs(self.root, exist_ok=True)
             os.chmod(self.root, 0o700)
             for path in (self.layers_dir, self.blobs_dir, self.tmp_dir, self.builds_dir):
                 os.makedirs(path, exist_ok=True)
+            scatter(self.tmp_dir)
             if not os.path.exists(f"{self.root}/oci-layout"):
                 with self._changing():  # whoever else begins with this store at the same moment writes the same
                     write_beside(f"{self.root}/oci-layout", OCI_LAYOUT)

@@ -195,18 +195,29 @@ def test_progress_of_debootstrap_knows_no_total() -> None:
         ("Err:1 http://a b InRelease  Temporary failure resolving 'a'", Remote, "resolving 'a'"),
         ("  Could not connect to a:9 (127.0.0.1). - connect (111: Connection refused)", Remote, "connect to a:9"),
         ("E: Failed getting release file http://a", Remote, "http://a"),
+        (
+            "E: The repository 'http://a noble InRelease' is not signed.",
+            Remote,
+            "http://a noble is not signed",
+        ),
+        (
+            "E: The repository 'http://a noble Release' does not have a Release file.",
+            Remote,
+            "http://a has no release 'n",
+        ),
+        ("E: Release signed by unknown key (key id 0123)", Remote, "the archive is not signed by a key of Debian's"),
         ("dpkg: error processing package systemd (--configure):", Host, "mmdebstrap failed (25): dpkg: error"),
     ],
 )
 def test_a_failure_says_what_to_do_something_about(line: str, kind: type[CloisonError], words: str) -> None:
     lines = ("Reading package lists...", line, "E: apt-get --yes install failed", "E: mmdebstrap failed to run")
-    problem = failure("mmdebstrap", 25, lines, "/store")
+    problem = failure("mmdebstrap", 25, lines, "/store", "Debian")
     assert type(problem) is kind
     assert words in problem.sentence
 
 
 def test_a_tool_that_says_nothing_has_failed_all_the_same() -> None:
-    assert failure("debootstrap", -9, (), "/store").sentence == "debootstrap was ended by signal 9"
+    assert failure("debootstrap", -9, (), "/store", "Debian").sentence == "debootstrap was ended by signal 9"
 
 
 # --- what is left of this host

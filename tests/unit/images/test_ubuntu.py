@@ -59,17 +59,21 @@ def test_the_archives_are_lines_with_their_keys_and_the_updates(keyring: str, tm
     work = Workspace(f"{tmp_path}", -1)
     argv = debian_tools.mmdebstrap_argv("mmdebstrap", wish, work, ())
     assert argv[-5:] == ["jammy", work.rootfs, *wish.lines]
+    hooks = [word for word in argv if "hook" in word]
+    assert len(hooks) == 1 and "for d in bin sbin lib " in hooks[0]  # mmdebstrap's own wants a package of Debian's
     bootstrap = debian_tools.debootstrap_argv("debootstrap", wish, work)
     assert bootstrap[-3:] == ["jammy", work.rootfs, "http://archive.ubuntu.com/ubuntu"]
     assert {"--components=main,universe", f"--keyring={keyring}"} <= set(bootstrap)
 
 
-def test_ports_mirrors_components_and_no_updates(keyring: str) -> None:
+def test_ports_mirrors_components_and_no_updates(keyring: str, tmp_path: Path) -> None:
     ports = ubuntu.wish(ubuntu.resolve("", {"keyring": keyring, "architecture": "riscv64", "updates": "no"}))
     assert ports.lines == (f"deb [signed-by={keyring}] http://ports.ubuntu.com/ubuntu-ports noble main universe",)
     options = {"keyring": keyring, "mirror": "https://a/u,file:/srv/u", "components": "main", "updates": "no"}
     wish = ubuntu.wish(ubuntu.resolve("", options))
     assert [line.split("] ")[1] for line in wish.lines] == ["https://a/u noble main", "file:/srv/u noble main"]
+    argv = debian_tools.mmdebstrap_argv("mmdebstrap", wish, Workspace(f"{tmp_path}", -1), ())
+    assert argv[-5].endswith("/hooks/file-mirror-automount")
     assert {"ca-certificates", "systemd-resolved"} <= set(wish.packages)
 
 

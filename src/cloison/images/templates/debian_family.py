@@ -44,6 +44,7 @@ def build(request: Request, wish: debian_tools.Wish, workspace: Workspace, progr
     """Fill the root filesystem. Raises Unsupported, NoSpace, Remote, Host; Invalid for an unknown package."""
     debian_tools.bootstrap(wish, workspace, progress)
     progress("tidy", 0, None)
+    debian_system.keep_keys(workspace.rootfs, wish.keyring)
     debian_system.enable(workspace, ("systemd-networkd.service", "systemd-resolved.service"))
     debian_system.tidy(workspace.rootfs)
     return Facts(

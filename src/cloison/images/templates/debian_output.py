@@ -26,12 +26,18 @@ _FULL = ("No space left on device", "Disk quota exceeded")
 _UNREACHED = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Cannot initiate the connection"
     r"|Connection (failed|refused|timed out)|Failed to fetch|Failed getting release file|Couldn't download"
-    r"|is not signed|Release file .* expired"
+    r"|Release file .* expired"
 )
+_UNSIGNED = re.compile(r"repository '([^']+?)(?: InRelease| Release)' is not signed|Release signed by unknown key")
+_NO_SUITE = re.compile(r"repository '(\S+) (\S+) Release' does not have a Release file")
 _NO_PACKAGE = re.compile(r"Unable to locate package (\S+)|Package '(\S+)' has no installation|Couldn't find .*: (\S+)")
 _TELLING = re.compile(r"^(E|Err|dpkg|tar|chroot)\b.*:|\berror\b|[Cc]annot|[Ff]ailed|Unable")
 _SUMMARY = re.compile(r"mmdebstrap failed to run|^E: (/\S+/)?(apt-get|dpkg|env|chroot) .*failed$|Some index files")
 _SHOWN_LINES = 2
+_KEYS = {
+    "Debian": "install the package debian-archive-keyring, as new as the release",
+    "Ubuntu": "name the file with the keys that sign it: --option keyring=FILE",
+}
 
 
 class Hearer:
@@ -77,16 +83,24 @@ class Hearer:
         self._progress(stage, done if total is None else min(done, total), total)
 
 
-def failure(program: str, code: int, lines: Sequence[str], path: str) -> CloisonError:
+def failure(program: str, code: int, lines: Sequence[str], path: str, system: str = "the system") -> CloisonError:
     """Why `program`, which wrote to `path`, ended with `code`, after saying `lines` last."""
     if any(word in line for line in lines for word in _FULL):
         return no_space(path, what="images")
     for line in lines:
         if found := _NO_PACKAGE.search(line):
             name = next(filter(None, found.groups()))
-            return Invalid(f"this release of Debian has no package {name!r}", option="packages", package=name)
+            return Invalid(f"this release of {system} has no package {name!r}", option="packages", package=name)
+    for line in lines:
+        if found := _UNSIGNED.search(line):
+            archive = f"the archive {found[1]}" if found[1] else "the archive"
+            return Remote(
+                f"{archive} is not signed by a key of {system}'s", hint=_KEYS.get(system, ""), program=program
+            )
+        if found := _NO_SUITE.search(line):
+            return Remote(f"the archive {found[1]} has no release {found[2]!r}", program=program)
     if unreached := [line for line in lines if _UNREACHED.search(line)]:
-        return Remote(f"the archive of Debian's packages cannot be used: {unreached[0].strip()}", program=program)
+        return Remote(f"the archive of {system}'s packages cannot be used: {unreached[0].strip()}", program=program)
     stripped = [line.strip() for line in lines if line.strip()]
     telling = [line for line in stripped if _TELLING.search(line)] or stripped
     said = "; ".join(dict.fromkeys([line for line in telling if not _SUMMARY.search(line)][-_SHOWN_LINES:]))

@@ -41,6 +41,7 @@ _FOR_MACHINES = (
     "systemd-modules-load.service",
 )
 _NOT_IN_CONTAINERS = "[Unit]\nConditionVirtualization=!container\n"
+_OWN_KEYS = "etc/apt/keyrings"
 _EMPTIED = ("dev", "run", "tmp", "var/tmp")
 _STUB = "../run/systemd/resolve/stub-resolv.conf"
 
@@ -54,6 +55,22 @@ def enable(workspace: Workspace, units: tuple[str, ...]) -> None:
     for words in (["enable", *units], ["disable", "systemd-networkd-wait-online.service"]):
         if debian_tools.follow([*systemctl, *words], workspace, said.append, env) != 0:
             raise Host(f"systemctl {words[0]} failed in the new root filesystem: {'; '.join(said[-2:])}")
+
+
+def keep_keys(rootfs: str, keyring: str) -> None:
+    """Have apt inside find the keys of its archives, which this host has in `keyring`: where no package brings them
+    under the same name, they come along. Source: sources.list(5), "signed-by"."""
+    sources = f"{rootfs}/etc/apt/sources.list"
+    if not keyring or os.path.exists(f"{rootfs}{keyring}") or not os.path.isfile(sources):
+        return
+    with open(sources) as file:
+        text = file.read()
+    os.makedirs(f"{rootfs}/{_OWN_KEYS}", 0o755, exist_ok=True)
+    kept = f"{_OWN_KEYS}/{os.path.basename(keyring)}"
+    shutil.copyfile(keyring, f"{rootfs}/{kept}")
+    os.chmod(f"{rootfs}/{kept}", 0o644)
+    with open(sources, "w") as file:
+        file.write(text.replace(f"signed-by={keyring}]", f"signed-by=/{kept}]"))
 
 
 def tidy(rootfs: str) -> None:

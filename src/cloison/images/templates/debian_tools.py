@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from cloison.images.architecture import host_architecture
 from cloison.images.templates import debian_output
 from cloison.images.templates.template import Progress
 from cloison.images.workspace import Workspace
 from cloison.kernel import process, programs
 
-_MERGED_USR = "/usr/share/mmdebstrap/hooks/merged-usr"
+_HOOKS = "/usr/share/mmdebstrap/hooks"
+# What links beside bin, sbin and lib a merged /usr has. Source: debootstrap's setup_merged_usr.
+_MORE_LIBRARIES = {"amd64": "lib32 lib64 libx32", "i386": "lib64 libx32", "ppc64el": "lib64", "s390x": "lib32"}
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "all_proxy", "no_proxy")
 _KEPT_LINES = 200  # of the output, to find in them why it failed
@@ -28,7 +31,8 @@ class Wish(msgspec.Struct, frozen=True):
     """What is to be installed; `architecture` "" is this host's, `mirrors` () is the tool's own choice.
 
     `lines` are the archives as whole lines of sources.list, for mmdebstrap, which then needs no mirrors. `components`
-    () are those that the tool takes by itself, `keyring` "" its own keys."""
+    () are those that the tool takes by itself, `keyring` "" its own keys. `has_marker`: the archive has the package
+    usr-is-merged, and packages that want it or `usrmerge`, which brings Perl along."""
 
     codename: str
     architecture: str
@@ -37,10 +41,12 @@ class Wish(msgspec.Struct, frozen=True):
     lines: tuple[str, ...] = ()
     components: tuple[str, ...] = ()
     keyring: str = ""
+    system: str = "Debian"
+    has_marker: bool = True
 
 
 def bootstrap(wish: Wish, workspace: Workspace, progress: Progress) -> None:
-    """Install Debian into `workspace.rootfs`. Raises Unsupported, NoSpace, Remote, Host, Invalid."""
+    """Install the system into `workspace.rootfs`. Raises Unsupported, NoSpace, Remote, Host, Invalid."""
     settings = apt_settings()
     program = programs.which("mmdebstrap")
     if program:
@@ -57,7 +63,7 @@ def bootstrap(wish: Wish, workspace: Workspace, progress: Progress) -> None:
     os.makedirs(f"{workspace.path}/tmp", mode=0o700)
     code = follow(argv, workspace, listen, environment(workspace, settings))
     if code != 0:
-        raise debian_output.failure(os.path.basename(argv[0]), code, tuple(last), workspace.store_root)
+        raise debian_output.failure(os.path.basename(argv[0]), code, tuple(last), workspace.store_root, wish.system)
 
 
 def follow(argv: Sequence[str], workspace: Workspace, hear: Callable[[str], None], env: dict[str, str]) -> int:
@@ -132,10 +138,19 @@ def mmdebstrap_argv(program: str, wish: Wish, workspace: Workspace, settings: tu
         argv.append(f"--aptopt={conf}")
     if wish.architecture:
         argv.append(f"--architectures={wish.architecture}")
-    if wish.codename != "bullseye" and os.path.isdir(_MERGED_USR):
-        # Spares the package usrmerge, and 50 MB of Perl with it.
-        argv.append(f"--hook-dir={_MERGED_USR}")
-    return [*argv, wish.codename, workspace.rootfs, *(wish.lines or wish.mirrors)]
+    return [*argv, *_hooks(wish), wish.codename, workspace.rootfs, *(wish.lines or wish.mirrors)]
+
+
+def _hooks(wish: Wish) -> Iterator[str]:
+    """What mmdebstrap does in between: have /bin, /sbin and /lib be links into /usr before anything is unpacked, and
+    show the packages of a directory of this host to what is installed."""
+    if not wish.has_marker:
+        links = f"bin sbin lib {_MORE_LIBRARIES.get(wish.architecture or host_architecture(), '')}"
+        yield f'--setup-hook=for d in {links}; do mkdir -p "$1/usr/$d" && ln -s "usr/$d" "$1/$d" || exit; done'
+    elif wish.codename != "bullseye" and os.path.isdir(f"{_HOOKS}/merged-usr"):
+        yield f"--hook-dir={_HOOKS}/merged-usr"
+    if any(mirror.startswith("file:") for mirror in wish.mirrors):
+        yield f"--hook-dir={_HOOKS}/file-mirror-automount"
 
 
 def debootstrap_argv(program: str, wish: Wish, workspace: Workspace) -> list[str]:

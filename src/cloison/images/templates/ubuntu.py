@@ -111,4 +111,6 @@ def wish(request: Request) -> debian_tools.Wish:
         lines=lines,
         components=components,
         keyring=keyring,
+        system="Ubuntu",
+        has_marker=False,  # 22.04 has no usr-is-merged, and later ones need none
     )

@@ -2,7 +2,8 @@
 
 The stream is never stored. Of a layer that is made here it is made by Debian's tar in one canonical form (names sorted,
 owners as numbers, extended attributes included, no access and change times), so that the same files give the same bytes
-again; a layer that came from elsewhere keeps what else its stream held (see `skeleton`).
+again on every host: ACLs are attributes, too, with ids in them, and not in tar's own form for them, with names of
+the host. A layer that came from elsewhere keeps what else its stream held (see `skeleton`).
 
 Source: image-spec v1.1, layer.md and config.md, "Layer DiffID".
 """
@@ -23,7 +24,6 @@ _FORM = (
     "--numeric-owner",
     "--xattrs",
     "--xattrs-include=*",
-    "--acls",
 )
 
 

@@ -1,4 +1,5 @@
 import os
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -42,3 +43,17 @@ def test_the_stream_holds_every_kind_of_file_and_belongs_to_root(tmp_path: Path)
     assert list(members) == [".", "./a", "./b", "./b/c", "./b/hard", "./b/x", "./link", "./z"]
     assert members["./b/hard"].islnk() and members["./link"].issym()
     assert {(member.uid, member.gid, member.mtime) for member in members.values()} == {(0, 0, 7)}
+
+
+def test_an_acl_is_an_attribute_with_ids_and_no_names_of_this_host(tmp_path: Path) -> None:
+    """GNU tar has a form of its own for ACLs, with the names of /etc/passwd and /etc/group in it."""
+    fill(tmp_path / "one")
+    access = ("--modify", "user:daemon:r,group:audio:rw", "a")
+    default = ("--modify", "default:group:audio:rx", "b")
+    for words in (access, default):
+        subprocess.run(["setfacl", *words], cwd=tmp_path / "one", check=True)
+    stream = b"".join(pack(f"{tmp_path}/one"))
+    assert b"audio" not in stream and b"daemon" not in stream and b"SCHILY.acl" not in stream
+    for name in ("access", "default"):
+        path = tmp_path / "one" / ("a" if name == "access" else "b")
+        assert os.getxattr(path, f"system.posix_acl_{name}") in stream

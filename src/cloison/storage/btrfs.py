@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import Busy, Host, Invalid, Unsupported
 from cloison.base.ids import new_id
+from cloison.base.units import exact_size, format_size
 from cloison.kernel import inventory
 from cloison.spec.driver import RootFiles
 from cloison.storage import trees
@@ -81,7 +82,9 @@ class BtrfsDriver(InDirectoryDriver):
         self._expect(tree)
         used = self.used(tree)
         if size.bytes is not None and size.bytes < used.bytes:
-            raise Invalid(f"limits.disk={size.bytes} is less than the {used.bytes} bytes that are used")
+            raise Invalid(
+                f"limits.disk={exact_size(size.bytes)} is less than the {format_size(used.bytes)} that are used"
+            )
         self._limit(self._place(tree.name), size, was=used.limit)
 
     def used(self, tree: Tree) -> Used:

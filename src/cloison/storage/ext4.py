@@ -3,7 +3,10 @@
 Source: mke2fs(8), e2fsck(8), resize2fs(8).
 """
 
+import re
+
 from cloison.base.errors import Host, Invalid
+from cloison.base.units import exact_size, format_size
 from cloison.storage.programs import Programs
 
 LEAST_BYTES = 16 << 20
@@ -14,9 +17,17 @@ _EMPTY = "assume_storage_prezeroed=1,nodiscard,root_owner=0:0"  # it is new: the
 
 def rounded(length: int) -> int:
     """Whole blocks. Raises Invalid for what is too small for an ext4."""
-    if length < LEAST_BYTES:
-        raise Invalid(f"limits.disk={length} is too little for a file system; the least is {LEAST_BYTES >> 20}M")
+    expect_enough("limits.disk", length)
     return -(-length // _BLOCK_BYTES) * _BLOCK_BYTES
+
+
+def expect_enough(key: str, length: int) -> None:
+    """Raises Invalid for what is too small for an ext4."""
+    if length < LEAST_BYTES:
+        raise Invalid(
+            f"{key}={exact_size(length)} is too little for a file system",
+            hint=f"the least is {exact_size(LEAST_BYTES)}",
+        )
 
 
 def make(programs: Programs, at: str, *, inodes: int | None, has_user_quotas: bool = False) -> None:
@@ -45,12 +56,18 @@ def grow(programs: Programs, at: str) -> None:
 
 
 def shrink(programs: Programs, at: str, wanted: int) -> None:
-    """Make one that is not mounted smaller. Raises Invalid for less than is used."""
+    """Make one that is not mounted smaller. Raises Invalid for less than is used.
+
+    resize2fs says how many blocks it needs at least: "New size smaller than minimum (4711)"."""
     check(programs, at)
     try:
         programs.run("resize2fs", at, f"{wanted // 1024}K")
     except Host as problem:
+        needed = re.search(r"smaller than minimum \((\d+)\)", problem.sentence)
+        if needed is None:
+            raise
+        least = format_size(int(needed[1]) * _BLOCK_BYTES)
         raise Invalid(
-            f"limits.disk={wanted} is less than what is used: {problem.sentence}",
+            f"limits.disk={exact_size(wanted)} is less than what is used: at least {least} are needed",
             hint="delete files inside, or choose more",
         ) from problem

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from cloison.base.disk import full_disk_named, no_space
 from cloison.base.errors import Busy, Host, Invalid, Unsupported, WrongState
 from cloison.base.ids import new_id
+from cloison.base.units import exact_size
 from cloison.kernel import files, loops, mounts
 from cloison.spec.driver import RootFiles
 from cloison.storage import ext4
@@ -235,5 +236,7 @@ def _lengthen(image: str, length: int) -> None:
         os.truncate(image, length)
     except OSError as problem:
         if problem.errno == errno.EFBIG:
-            raise Invalid(f"limits.disk={length}: a file cannot be so long on that file system") from problem
+            raise Invalid(
+                f"limits.disk={exact_size(length)}: a file cannot be so long on that file system"
+            ) from problem
         raise

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from cloison.base.errors import Invalid, Unsupported
+from cloison.base.units import exact_size, format_size
 from cloison.kernel import project_quotas
 from cloison.storage.driver import NO_LIMIT, Size, Used
 
@@ -41,7 +42,8 @@ def limit(pool: str, driver: str, place: str, size: Size) -> None:
         used = project_quotas.read(fd, number)
         if size.bytes is not None and size.bytes < used.bytes:
             raise Invalid(
-                f"limits.disk={size.bytes} is less than the {used.bytes} bytes that are used", used=used.bytes
+                f"limits.disk={exact_size(size.bytes)} is less than the {format_size(used.bytes)} that are used",
+                used=used.bytes,
             )
         if size.inodes is not None and size.inodes < used.inodes:
             raise Invalid(f"limits.inodes={size.inodes} is less than the {used.inodes} that are used")

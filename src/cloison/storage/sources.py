@@ -45,7 +45,11 @@ def options(driver: str, size: str, assignments: Iterable[str]) -> dict[str, str
             raise Invalid(f"{assignment!r} is no option of the storage driver {driver}; possible: {possible}")
         found[key] = value
     if "size" in found:
-        parse_size(found["size"], key="size")
+        length = parse_size(found["size"], key="size")
+        if driver in ("loop", "lvm"):  # of a tree: a file system of its own
+            from cloison.storage import ext4
+
+            ext4.expect_enough("size", length)
     if found.get("user_quotas", "true") not in ("true", "false"):
         raise Invalid(f"user_quotas={found['user_quotas']}: write true or false")
     return found

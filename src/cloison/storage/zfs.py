@@ -18,6 +18,7 @@ from collections.abc import Iterable, Iterator
 
 from cloison.base.errors import Host, Invalid, Unsupported
 from cloison.base.ids import new_id
+from cloison.base.units import exact_size, format_size
 from cloison.spec.driver import RootFiles
 from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
 from cloison.storage.plain import PlainDriver
@@ -61,7 +62,7 @@ class ZfsDriver(PlainDriver):
         self._expect_no_inodes(size)
         used = int(self._property("referenced", self._dataset(tree.name)))
         if size.bytes is not None and size.bytes < used:
-            raise Invalid(f"limits.disk={size.bytes} is less than the {used} bytes that are used")
+            raise Invalid(f"limits.disk={exact_size(size.bytes)} is less than the {format_size(used)} that are used")
         self._zfs.run("zfs", "set", f"refquota={_quota(size)}", self._dataset(tree.name))
 
     def used(self, tree: Tree) -> Used:

@@ -181,7 +181,7 @@ def test_zfs_limits(zfs: ZfsDriver, recorder: Recorder) -> None:
     zfs.resize(Tree("p", "tree0"), Size(2_000_000))
     zfs.resize(Tree("p", "tree0"), NO_LIMIT)
     assert recorder.changes() == ["zfs set refquota=2000000 tank/c/tree0", "zfs set refquota=none tank/c/tree0"]
-    with pytest.raises(Invalid, match="less than the 1000000 bytes"):
+    with pytest.raises(Invalid, match="less than the 976K that are used"):
         zfs.resize(Tree("p", "tree0"), Size(999_999))
     with pytest.raises(Unsupported, match="zfs cannot limit inodes"):
         zfs.create((), Size(None, 1000))

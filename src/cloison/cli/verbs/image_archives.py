@@ -221,7 +221,12 @@ def _prune(invocation: Invocation, older_than_s: float | None, *, unnamed: bool,
         return
     for image in gone:
         click.echo(image.names[0] if image.names else image.digest)
-    invocation.note(f"cloison: {format_size(sum(image.size_bytes for image in gone))} of layers in {len(gone)} images")
+    if not gone:
+        invocation.note("cloison: there is no image to remove")
+        return
+    size = format_size(sum(image.size_bytes for image in gone))
+    count = "1 image" if len(gone) == 1 else f"{len(gone)} images"
+    invocation.note(f"cloison: {count} {'would go' if dry_run else 'removed'}, with {size} of layers")
 
 
 def _stdin() -> Iterator[bytes]:

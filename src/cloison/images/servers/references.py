@@ -50,6 +50,7 @@ class Reference(msgspec.Struct, frozen=True):
 def parse(text: str) -> Reference:
     """The reference in `text`, with or without `docker://`. Raises Invalid, and Unsupported for another hash."""
     words = text.removeprefix(SCHEME)
+    _expect_no_secret(words)
     rest, at, digest = words.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         if re.fullmatch(r"[a-z0-9]+:[0-9a-f]{32,}", digest) and not digest.startswith("sha256:"):
@@ -72,11 +73,26 @@ def parse(text: str) -> Reference:
     return Reference(host, repository, "" if digest else tag or "latest", digest)
 
 
+def _expect_no_secret(words: str) -> None:
+    """`user:password@host/name` is refused without being shown: what is before the last @ may be a password."""
+    _user, at, after = re.sub("@(sha[0-9]+|md5):[^@/]*$", "", words).rpartition("@")
+    if at:
+        host = after.partition("/")[0]
+        raise Invalid(
+            f"'{SCHEME}***@{after}' has a user in it, who does not belong into the name of an image",
+            hint=f"cloison login {host if _HOST.fullmatch(host) else 'HOST'}",
+            reference=f"{SCHEME}***@{after}",
+        )
+
+
 def host_of(text: str) -> str:
     """A registry's `host[:port]`, in one spelling; "https://HOST/" is understood as well. Raises Invalid."""
     host = re.sub(r"^https?://", "", text).rstrip("/")
     if host.startswith("index.docker.io/v1"):
         host = DOCKER
+    if "@" in host:
+        host = host.rpartition("@")[2]
+        raise Invalid(f"'***@{host}' has a user in it: a registry is expected", hint=f"cloison login {host}", host=host)
     if not _HOST.fullmatch(host) or int(host.rpartition(":")[2] or 0 if _has_port(host) else 0) > 65535:
         raise Invalid(f"{text!r} is no registry", hint="write HOST or HOST:PORT, as in registry.example.org", host=text)
     host = host.lower()

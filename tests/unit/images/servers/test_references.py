@@ -70,3 +70,26 @@ def test_a_host_has_one_spelling() -> None:
     for wrong in ("", "a/b", "a b", "-", "h:123456"):
         with pytest.raises(Invalid):
             host_of(wrong)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "docker://ana:s3cret@h.io/x",
+        "docker://ana:s3cret@h.io:5000/x:1",
+        "docker://ana:s3c/ret@h.io/x",
+        "docker://s3cret@h.io/x@sha256:12",
+        "docker://ana:s3cret@h.io",
+    ],
+)
+def test_a_password_in_a_reference_is_not_shown_and_the_way_is_named(text: str) -> None:
+    with pytest.raises(Invalid, match="has a user in it") as wrong:
+        parse(text)
+    assert wrong.value.hint.startswith("cloison login ")
+    assert "s3cret" not in f"{wrong.value.sentence} {wrong.value.hint} {wrong.value.facts}"
+
+
+def test_a_registry_with_a_password_before_it_is_no_registry() -> None:
+    with pytest.raises(Invalid, match=r"'\*\*\*@h\.io' has a user in it") as wrong:
+        host_of("https://ana:s3cret@h.io/")
+    assert "s3cret" not in f"{wrong.value.hint} {wrong.value.facts}"

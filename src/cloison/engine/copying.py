@@ -175,6 +175,7 @@ def _draft(source: Record, of: Record, instance_id: str, name: str, config: tupl
         kind=source.kind,
         created_ns=time.time_ns(),
         id_base=0,
+        is_copy=True,
         config=configuration.assign_all(without_own(of.config), config),
     )
 

@@ -23,8 +23,17 @@ IDENTITY = ("/etc/hostname", "/etc/hosts")
 _IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO)
 
 
+def apply_again(engine: "Engine", before: Record, after: Record) -> None:
+    """What its templates may ask for has been changed, and it has never been started: nobody has seen the files that
+    were written when it was made, so they are written with what is set now. As LXD does, which writes them only at the
+    first start. Only by who has the instance's lock."""
+    changed = (before.config.user, before.config.cloud_init) != (after.config.user, after.config.cloud_init)
+    if changed and after.has_templates and not after.started_ns:
+        apply(engine, after, "copy" if after.is_copy else "create")
+
+
 def apply(engine: "Engine", record: Record, trigger: str) -> tuple[str, ...]:
-    """Write the files that are due at this trigger, "create", "copy" or "start"; their paths.
+    """Write the files that are due at this trigger, one of `cloison.images.file_templates.TRIGGERS`; their paths.
 
     Only by who has the instance's lock, or is making it. Raises OSError for what is wrong with the disk."""
     image = engine.images.known(record.image)
@@ -40,7 +49,7 @@ def apply(engine: "Engine", record: Record, trigger: str) -> tuple[str, ...]:
                 continue
             text = render(template.text, _variables(image, record, trigger, template.path, template.properties))
             try:
-                offline.write(layers, template.path, text.encode())
+                offline.write(layers, template.path, text.encode(), (template.uid, template.gid), template.mode)
             except OSError as problem:
                 if problem.errno not in _IN_THE_WAY:
                     raise
@@ -69,6 +78,17 @@ def _variables(image: "Image", record: Record, trigger: str, path: str, properti
         path=path,
         architecture=image.architecture,
         is_privileged=record.config.security.privileged,
-        properties={**image.properties, **properties},
-        config={},
+        is_ephemeral=record.config.boot.ephemeral,
+        properties=properties,
+        config=_answers(image, record),
     )
+
+
+def _answers(image: "Image", record: Record) -> dict[str, str]:
+    """What LXD would have in the configuration of such an instance: the properties of its image among it."""
+    said = {"os": image.os, "release": image.release, "architecture": image.architecture, **image.properties}
+    return {
+        **{f"image.{name}": text for name, text in said.items() if text},
+        **{f"user.{name}": text for name, text in record.config.user.items()},
+        **{f"cloud-init.{name}": text for name, text in record.config.cloud_init.items()},
+    }

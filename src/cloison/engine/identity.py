@@ -61,6 +61,15 @@ def forget_machine(engine: "Engine", record: Record) -> None:
             offline.write(layers, MACHINE_ID, b"")
 
 
+def renamed(engine: "Engine", record: Record) -> None:
+    """It has another name than before. Only by who has the instance's lock."""
+    refresh(engine, record)
+    if record.has_templates:
+        from cloison.engine import file_templates
+
+        file_templates.apply(engine, record, "rename")
+
+
 def refresh(engine: "Engine", record: Record) -> None:
     """Make the files right for the next start. Only by who has the instance's lock, or is making it."""
     directory = engine.layout.instance(record.id)

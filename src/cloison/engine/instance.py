@@ -377,7 +377,9 @@ class Instance:
                 records.save(changes, renamed)
                 changes.record(self.id, "renamed", f"{self.name} {new_name}")
             self._record = renamed
-            self._introduce()
+            from cloison.engine import identity
+
+            identity.renamed(self._engine, renamed)
 
     def delete(self, *, force: bool = False) -> None:
         """Delete it with all its files; a running one only with `force`. Raises WrongState."""

@@ -59,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     has_templates: bool = False  # its image has files that are written anew for each instance
     is_restored: bool = False
     is_last_run: bool = False
+    is_copy: bool = False  # of another instance, and not made from its image
 
     @property
     def in_force(self) -> Config:

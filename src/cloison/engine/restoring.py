@@ -126,6 +126,7 @@ def _of_image(record: Record, image: "Image") -> Record:
         stop_signal=image.stop_signal,
         is_system=image.is_system,
         has_templates=bool(image.templates),
+        is_copy=False,
     )
 
 

@@ -37,6 +37,10 @@ def change(engine: "Engine", instance: "Instance", observed: Observed, words: "W
     with disk_limits.changed(engine, record, wanted), _limits_changed(engine, record, wanted):
         _save(engine, record, changing.kept(record, wanted), " ".join(assignments) + note, wanted.live)
     instance.reload()
+    if record.has_templates:
+        from cloison.engine import file_templates
+
+        file_templates.apply_again(engine, record, instance.record)
     return Change(wanted.at_once, wanted.later)
 
 

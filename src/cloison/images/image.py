@@ -7,10 +7,13 @@ class FileTemplate(msgspec.Struct, frozen=True):
     """A file that is written anew for each instance, from a text with variables: see `file_templates`."""
 
     path: str  # in the instance: "/etc/hostname"
-    when: tuple[str, ...]  # "create", "copy", "start"
+    when: tuple[str, ...]  # of file_templates.TRIGGERS
     text: str
     create_only: bool = False  # not where the file is there already
     properties: dict[str, str] = {}
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o644
 
 
 class Facts(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -85,6 +85,8 @@ class Config(msgspec.Struct, frozen=True, omit_defaults=True):
     boot: Boot = Boot()
     console: Console = Console()
     env: dict[str, str] = {}
+    user: dict[str, str] = {}
+    cloud_init: dict[str, str] = {}
     init: Init = Init()
     accounting: Accounting = Accounting()
     snapshots: Snapshots = Snapshots()
@@ -123,6 +125,25 @@ KEYS: tuple[Key, ...] = (
     Key("boot.ephemeral", keys.flag, keys.flag_text, "deleted when it ends, but for a reboot", "true"),
     Key("console.log_size_bytes", keys.size, units.exact_size, "a log rotates at this", "1M"),
     Key("env.*", keys.text_itself, str, "a variable of every process", "Europe/Paris", item=any_words, samples=("TZ",)),
+    Key(
+        "user.*",
+        keys.text_itself,
+        str,
+        "whatever you like; files of images made for LXD and Incus may have it in them",
+        "8",
+        item=any_words,
+        samples=("rack",),
+    ),
+    Key(
+        "cloud-init.*",
+        keys.text_itself,
+        str,
+        "what cloud-init finds inside, of an image that has it",
+        "'#cloud-config'",
+        item=any_words,
+        samples=("user-data",),
+        field="cloud_init.*",
+    ),
     Key("init.command", keys.words, keys.words_text, "runs as pid 1", "/bin/sh"),
     Key("init.cwd", keys.guest_path, str, "its working directory", "/srv"),
     Key("init.uid", keys.user_id, str, "its user id, as seen inside", "1000"),

@@ -58,9 +58,9 @@ def _uppermost(directories: list[tuple[int, bool]], name: str) -> Seen:
     return Seen(Kind.ABSENT)
 
 
-def write(layers: RootLayers, path: str, data: bytes) -> None:
-    """Put a file of root's, mode 0644, into the instance's own layer, whole or not at all; directories on the way are
-    made. Only while it does not run. Raises OSError, also where a link or a file is in the way."""
+def write(layers: RootLayers, path: str, data: bytes, owner: tuple[int, int] = (0, 0), mode: int = 0o644) -> None:
+    """Put a file into the instance's own layer, whole or not at all; directories on the way are made. Only while it
+    does not run. Raises OSError, also where a link or a file is in the way."""
     *parents, name = path.strip("/").split("/")
     directory = os.open(layers.upper, _DIRECTORY)
     try:
@@ -70,7 +70,7 @@ def write(layers: RootLayers, path: str, data: bytes) -> None:
             below = os.open(parent, _DIRECTORY, dir_fd=directory)
             os.close(directory)
             directory = below
-        _replace(directory, name, data)
+        _replace(directory, name, data, owner, mode)
     finally:
         os.close(directory)
 
@@ -86,13 +86,15 @@ def _make_like(layers: RootLayers, path: list[str], directory: int) -> None:
     os.chmod(path[-1], stat.S_IMODE(below.st_mode) if below is not None else 0o755, dir_fd=directory)
 
 
-def _replace(directory: int, name: str, data: bytes) -> None:
+def _replace(directory: int, name: str, data: bytes, owner: tuple[int, int], mode: int) -> None:
     beside = f".cloison-{os.urandom(6).hex()}"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=directory)
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(data)
-            os.fchmod(file.fileno(), 0o644)
+            if owner != (0, 0):
+                os.fchown(file.fileno(), *owner)
+            os.fchmod(file.fileno(), mode)
         os.rename(beside, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

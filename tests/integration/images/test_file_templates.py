@@ -21,6 +21,9 @@ templates:
   /etc/kept: {when: [create, copy], template: seed.tpl, create_only: true}
   /etc/each-time: {when: [start], template: seed.tpl}
   /etc/of-copies: {when: [copy], template: seed.tpl}
+  /etc/of-names: {when: [rename], template: seed.tpl}
+  /etc/asked: {when: [create, copy], template: asked.tpl, properties: {default: nothing}, uid: 33, gid: 8, mode: "0640"}
+  /etc/asked-again: {when: [start], template: asked.tpl, properties: {default: nothing}}
   /link/x: {when: [create], template: seed.tpl}
 """
 FILES = {
@@ -28,6 +31,9 @@ FILES = {
     "templates/hostname.tpl": "{{ container.name }}\n",
     "templates/hosts.tpl": "127.0.0.1 localhost\n10.9.9.9 {{ container.name }}.example\n",
     "templates/seed.tpl": "{{ properties.word }} {{ container.name }} {{ trigger }}",
+    "templates/asked.tpl": '{%- if config_get("cloud-init.user-data", "") == "" -%}\n'
+    '{{ config_get("user.user-data", properties.default) }}\n{%- else -%}\n'
+    '{{ config_get("cloud-init.user-data", "") }}\n{%- endif %}\n',
 }
 
 
@@ -74,3 +80,31 @@ def test_the_files_of_an_instance_say_its_name(engine: Engine, image: str) -> No
     assert said("/etc/of-copies") == " other copy" and said("/etc/each-time") == " other start"
     assert said("/root/seed") == "hello web create"
     other.stop(force=True)
+
+
+def test_templates_ask_for_what_is_set_until_the_first_start(engine: Engine, image: str) -> None:
+    config = ("nics.eth0.type=empty", "init.command=/bin/busybox sleep 1000", "user.user-data=first\n")
+    web = engine.create(image, "web", config=config)
+
+    def read(path: str) -> str:
+        done = web.exec(["/bin/busybox", "cat", path])
+        return done.stdout.decode() if done.code == 0 else f"({done.code})"
+
+    web.set("user.user-data=second\n", "user.other=x")
+    web.rename("other")
+    web.start()
+    assert read("/etc/asked") == read("/etc/asked-again") == "second\n"
+    assert web.exec(["/bin/busybox", "stat", "-c", "%a %u %g", "/etc/asked"]).stdout == b"640 33 8\n"
+    assert read("/etc/of-names") == " other rename" and read("/etc/hostname") == "other\n"
+    web.set("cloud-init.user-data=third")  # of what runs, and at its next start: `create` was before
+    web.stop(force=True)
+    web.start()
+    assert (read("/etc/asked"), read("/etc/asked-again")) == ("second\n", "third\n")
+    web.stop(force=True)
+    copy = engine.copy("other", "copied")
+    copy.set("cloud-init.user-data=")
+    copy.set("user.user-data=")
+    copy.start()
+    web = copy
+    assert read("/etc/asked") == "nothing\n"
+    copy.stop(force=True)

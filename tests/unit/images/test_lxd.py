@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from cloison.base.errors import Invalid
@@ -10,7 +11,7 @@ WEB = Variables(
     path="/etc/hosts",
     architecture="amd64",
     properties={"default": "#cloud-config"},
-    config={"user.data": "mine", "user.empty": ""},
+    config={"user.data": "mine\n", "user.empty": "", "image.os": "alpine"},
 )
 
 
@@ -18,7 +19,7 @@ WEB = Variables(
     ("text", "wanted"),
     [
         ("127.0.1.1 {{ container.name }}\n", "127.0.1.1 web\n"),
-        ("{{instance.name}} {{ container.type }} {{ container.architecture }}", "web container amd64"),
+        ("{{instance.name}} {{ container.type }} {{ container.architecture }}", "web container x86_64"),
         ("{{ path }} {{ trigger }} {{ container.privileged }}", "/etc/hosts create false"),
         ("{{ properties.default }}{{ properties.missing }}", "#cloud-config"),
         ('{{ config_get("user.data", properties.default) }}', "mine"),
@@ -27,6 +28,11 @@ WEB = Variables(
         ('{% if config_get("user.empty", "") == "" %}a{% else %}b{% endif %}', "a"),
         ('{% if trigger != "create" %}a{% elif container.name %}b{% else %}c{% endif %}', "b"),
         ("{% if properties.missing %}a{% if path %}b{% endif %}{% endif %}c", "c"),
+        ('{% if config_get("user.none", "") == "" and not properties.missing %}a{% endif %}', "a"),
+        ('{% if path == "/" || trigger == "create" && !properties.missing %}a{% endif %}', "a"),
+        ("{% if container.privileged %}any text holds{% endif %}", "any text holds"),
+        ('{{ config_get("image.os", "") }} {{ config_get("user.other", "x\n") }}.', "alpine x\n."),
+        ("a \n{{- path -}}\t b {%- if path -%} c {%- endif %}\n", "a/etc/hostsb c\n".replace("b c", "bc")),
         ("{# a {{ comment }} #}x", "x"),
         ('{{ "{" }}', "{"),
         ("no { braces } here", "no { braces } here"),
@@ -47,7 +53,13 @@ def test_a_template_becomes_its_text(text: str, wanted: str) -> None:
         "{{ container.secret }}",
         "{{ secret }}",
         "{{ }}",
-        "{{ config_get('x') }}",
+        "{{ config_get('user.x') }}",
+        "{{ config_get('limits.memory', '') }}",
+        "{{ config.user }}",
+        "{{ devices.eth0 }}",
+        "{% if path == %}a{% endif %}",
+        "{% if path and %}a{% endif %}",
+        "{% if path %}a{% elif unknown %}b{% endif %}",
         "{{ config_get(x, y) }}",
         "{% if properties.missing %}{{ unknown }}{% endif %}",
         "{{ 'a' 'b' }}",
@@ -57,6 +69,28 @@ def test_a_template_becomes_its_text(text: str, wanted: str) -> None:
 def test_what_is_not_understood_is_refused(text: str) -> None:
     with pytest.raises(Invalid):
         render(text, WEB)
+
+
+CLOUD = """\
+{%- if config_get("cloud-init.user-data", properties.default) == properties.default -%}
+{{ config_get("user.user-data", properties.default) }}
+{%- else -%}
+{{- config_get("cloud-init.user-data", properties.default) }}
+{%- endif %}
+"""
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted"),
+    [
+        ({}, "#cloud-config\n"),
+        ({"user.user-data": "old\n"}, "old\n"),
+        ({"user.user-data": "old", "cloud-init.user-data": "new"}, "new\n"),
+    ],
+)
+def test_the_seed_of_cloud_init_is_as_the_public_images_mean_it(config: dict[str, str], wanted: str) -> None:
+    """As the generators of distrobuilder write it."""
+    assert render(CLOUD, msgspec.structs.replace(WEB, config=config)) == wanted
 
 
 METADATA = b"""
@@ -83,8 +117,25 @@ def test_metadata_say_what_they_say_and_warn_of_the_rest() -> None:
     (template,) = found.templates
     assert (template.path, template.when, template.create_only) == ("/etc/hostname", ("create", "start"), True)
     assert template.properties == {"x": "1"}
-    assert len(found.warnings) == 7
-    assert all("is left out: " in warning for warning in found.warnings)
+    assert len(found.warnings) == 8
+    assert found.warnings[0] == "the template of /etc/hostname says more than is understood: when: never"
+    assert all("is left out: " in warning for warning in found.warnings[1:])
+
+
+def test_owner_and_mode_are_those_of_the_metadata() -> None:
+    text = b"templates: {/a: {when: [rename], template: a, uid: 33, gid: '8', mode: '0600', colour: red}}"
+    found = metadata_of(text, {"templates/a": b""})
+    (template,) = found.templates
+    assert (template.when, template.uid, template.gid, template.mode) == (("rename",), 33, 8, 0o600)
+    assert found.warnings == ("the template of /a says more than is understood: colour",)
+
+
+@pytest.mark.parametrize("said", ["uid: -1", "gid: 65536", "mode: '9'", "uid: root", "mode: '10000'"])
+def test_owners_and_modes_that_are_none_are_named(said: str) -> None:
+    text = f"templates: {{/a: {{when: [create], template: a, {said}}}}}".encode()
+    found = metadata_of(text, {"templates/a": b""})
+    assert found.templates == ()
+    assert said.partition(":")[0] in found.warnings[0]
 
 
 @pytest.mark.parametrize(

@@ -262,7 +262,7 @@ VALUES: dict[str, st.SearchStrategy[str]] = {
     "boot.stop_timeout_s": st.integers(0, 10**9).map(lambda n: f"{n}ms"),
     "boot.proc_views": st.sampled_from(["auto", "true", "false"]),
     "console.log_size_bytes": whole.map(str),
-    "env.*": line,
+    **dict.fromkeys(("env.*", "user.*", "cloud-init.*"), line),
     "init.command": line.filter(lambda text: bool(text.strip()) and not set(text) & set("'\"\\#")),
     "init.cwd": path,
     "init.uid": st.integers(0, 65535).map(str),
@@ -301,7 +301,7 @@ NAMES: dict[str, st.SearchStrategy[str]] = {
         st.integers(1, 65535),
         st.sampled_from(["", "/tcp", "/udp"]),
     ),
-    "env.*": line.filter(lambda name: "=" not in name),
+    **dict.fromkeys(("env.*", "user.*", "cloud-init.*"), line.filter(lambda name: "=" not in name)),
 }
 
 

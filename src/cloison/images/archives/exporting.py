@@ -189,6 +189,10 @@ def _said(template: FileTemplate, name: str) -> dict[str, object]:
         said["create_only"] = True
     if template.properties:
         said["properties"] = dict(template.properties)
+    if (template.uid, template.gid) != (0, 0):
+        said |= {"uid": str(template.uid), "gid": str(template.gid)}
+    if template.mode != FileTemplate(template.path, (), "").mode:
+        said["mode"] = f"{template.mode:04o}"
     return said
 
 

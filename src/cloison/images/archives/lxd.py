@@ -14,13 +14,15 @@ from typing import Any
 import msgspec
 
 from cloison.base.errors import Invalid
-from cloison.images.file_templates import MAX_TEXT, Variables, render
+from cloison.images.file_templates import MAX_TEXT, TRIGGERS, Variables, render
 from cloison.images.image import FileTemplate
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "armhf", "i686": "i386", "ppc64le": "ppc64el"}
 _MOST_YAML = 1 << 20
 _PATH = re.compile(r"/[^\0]{1,1000}")
 _LXC_MARK = "LXC_NAME"
+_MOST_ID = 65535  # those that an instance has
+_KEYS = ("template", "when", "create_only", "properties", "uid", "gid", "mode")
 
 
 class Metadata(msgspec.Struct, frozen=True):
@@ -87,6 +89,8 @@ def _templates(table: dict[Any, Any], files: Mapping[str, bytes]) -> tuple[tuple
             good.append(_template(_text(path), _table(said), files))
         except Invalid as problem:
             warnings.append(f"the template of {_text(path)} is left out: {problem.sentence}")
+        else:
+            warnings += _passed_over(_text(path), _table(said))
     return tuple(good), tuple(warnings)
 
 
@@ -97,8 +101,8 @@ def _template(path: str, said: dict[Any, Any], files: Mapping[str, bytes]) -> Fi
     text = files.get(f"templates/{name}")
     if text is None or "/" in name:
         raise Invalid(f"the archive has no templates/{name}")
-    when = said.get("when") or []
-    known = tuple(word for word in ("create", "copy", "start") if isinstance(when, list) and word in when)
+    when = _list(said.get("when"))
+    known = tuple(word for word in TRIGGERS if word in when)
     if not known:
         raise Invalid("it does not say when it applies")
     given = {str(key): _text(value) for key, value in _table(said.get("properties")).items()}
@@ -108,9 +112,37 @@ def _template(path: str, said: dict[Any, Any], files: Mapping[str, bytes]) -> Fi
         text.decode(errors="replace"),
         _text(said.get("create_only", "")).lower() in ("true", "yes", "on"),
         given,
+        _number(said, "uid", 10, _MOST_ID),
+        _number(said, "gid", 10, _MOST_ID),
+        _number(said, "mode", 8, 0o7777, 0o644),
     )
     render(template.text, Variables("name", known[0], path, properties=given))
     return template
+
+
+def _passed_over(path: str, said: dict[Any, Any]) -> list[str]:
+    """What a template says beside what is understood of it."""
+    when = [_text(word) for word in _list(said.get("when")) if word not in TRIGGERS]
+    keys = [_text(key) for key in said if key not in _KEYS]
+    rest = [f"when: {word}" for word in when] + keys
+    return [f"the template of {path} says more than is understood: {', '.join(rest)}"] if rest else []
+
+
+def _number(said: dict[Any, Any], key: str, base: int, most: int, otherwise: int = 0) -> int:
+    text = _text(said.get(key, ""))
+    if not text:
+        return otherwise
+    try:
+        number = int(text, base)
+    except ValueError:
+        number = -1
+    if not 0 <= number <= most:
+        raise Invalid(f"{key}: {text!r} is none")
+    return number
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _table(value: object) -> dict[Any, Any]:

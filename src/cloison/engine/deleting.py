@@ -42,14 +42,15 @@ def is_over(instance: "Instance") -> bool:
 
 def end(engine: "Engine", instance: "Instance", *, timeout_s: float) -> bool:
     """Delete an ephemeral instance that has ended; whether it was one. Who has deleted it before is no error."""
-    try:
-        with instance.command("delete", timeout_s=timeout_s):
-            if not is_over(instance):
-                return False
-            delete(engine, instance.record)
-    except NotFound:
-        return False
-    tell(engine, instance.record)
+    with engine.freeing():
+        try:
+            with instance.command("delete", timeout_s=timeout_s):
+                if not is_over(instance):
+                    return False
+                delete(engine, instance.record)
+        except NotFound:
+            return False
+        tell(engine, instance.record)
     return True
 
 

@@ -51,7 +51,7 @@ class Engine:
 
     def __init__(self, where: Layout) -> None:
         self.layout = where
-        self.store = Store(where.store)
+        self.store = Store(where.store, self._relieve)
         self.driver = drivers.container_driver(where)
 
     @functools.cached_property
@@ -374,9 +374,10 @@ class Engine:
     def remove_image(self, reference: str) -> "Image":
         """Remove an image that no instance is made from; where `reference` is one of several names, that name alone.
         A digest is the whole image. Raises NotFound, Busy."""
-        image = self.images.untag(reference)
-        if image is not None:
-            return image
+        with self.freeing():
+            return self.images.untag(reference) or self._remove_image(reference)
+
+    def _remove_image(self, reference: str) -> "Image":
         image = self.images.find(reference)
         with self.pools.still() as mentioned:
             layers = {path for tree in mentioned for path in tree.lower}
@@ -393,6 +394,17 @@ class Engine:
             return self.images.remove(reference)
 
     # --- the installation --------------------------------------------------------------------------------
+
+    def freeing(self) -> AbstractContextManager[None]:
+        """For whatever gives space back: on a full disk it has that of the reserve. See `cloison.storage.reserve`."""
+        from cloison.storage import reserve
+
+        return reserve.freeing(self.layout.reserve)
+
+    def _relieve(self, pieces: int) -> None:
+        from cloison.storage import reserve
+
+        reserve.release(self.layout.reserve, pieces)
 
     def events(self, subject: str = "", after: int = 0) -> tuple[Event, ...]:
         """What happened, oldest first."""
@@ -470,6 +482,10 @@ class Engine:
         """Take back everything that died halfway: of instances, networks, deletions, image builds.
 
         Raises the first error of an instance that cannot be repaired now, after all others have been."""
+        with self.freeing():
+            return self._repair()
+
+    def _repair(self) -> tuple[Repaired, ...]:
         from cloison.storage import trees
 
         done = []
@@ -565,6 +581,10 @@ def open_engine(root: str | None = None) -> Engine:
     try:
         with full_disk_named(where.data):
             where.make()
+            if not os.path.exists(where.reserve_last):
+                from cloison.storage import reserve
+
+                reserve.fill(where.reserve)
     except PermissionError as problem:
         raise Denied(f"{problem.filename} cannot be made: cloison has to be run as root", hint="try sudo") from problem
     return Engine(where)

@@ -118,7 +118,7 @@ def prune_images(
     """Remove the images that nothing is made from; those that are gone. `older_than_s`: only those that came into the
     store longer ago than that; `is_nameless_only`: only those without a name; `is_rehearsal`: none, only tell."""
     gone = []
-    with engine.pools.still() as mentioned:
+    with engine.freeing(), engine.pools.still() as mentioned:
         used = {path for tree in mentioned for path in tree.lower}
         digests = {record.image for record in records.load_all(engine.store)}
         latest = time.time() - older_than_s

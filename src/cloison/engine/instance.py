@@ -125,11 +125,11 @@ class Instance:
 
     def logs(self) -> bytes:
         """What its console has shown and still is kept, the older file first."""
-        return b"".join(_read(path) for path in (f"{self._log()}.1", self._log()))
+        return b"".join(_read(path) for path in (f"{self.log_path()}.1", self.log_path()))
 
     def log_path(self) -> str:
         """The file that its console is written to; rotated to the same name with `.1`."""
-        return self._log()
+        return f"{self.directory}/console.log"
 
     # --- start and end -----------------------------------------------------------------------------------
 
@@ -157,10 +157,16 @@ class Instance:
 
             file_templates.apply(self._engine, self._record, "start")
         self._engine.driver.start(self.id, request, watch)
-        was_restored = self._record.is_restored
-        is_last_run = self._record.config.boot.ephemeral
+        try:
+            self._note_start()
+        except BaseException:  # nothing runs that is not known to run
+            self._engine.driver.kill(self.id)
+            raise
+
+    def _note_start(self) -> None:
+        before, was_restored = self._record, self._record.is_restored
         started = msgspec.structs.replace(
-            self._record, started_ns=time.time_ns(), is_restored=False, is_last_run=is_last_run
+            before, started_ns=time.time_ns(), is_restored=False, is_last_run=before.config.boot.ephemeral
         )
         with self._engine.store.transaction(is_durable=was_restored) as changes:
             records.save(changes, started)
@@ -177,8 +183,9 @@ class Instance:
         """Ask its init to shut down; when that takes longer than `timeout_s` (default: boot.stop_timeout_s), or at
         once with `force`, kill it. Returns when everything is taken back, and an ephemeral one is deleted. Raises
         WrongState when it is not running."""
-        self._stop(timeout_s=timeout_s, force=force)
-        self.end_if_over(timeout_s=LOCK_PATIENCE_S)
+        with self._engine.freeing():
+            self._stop(timeout_s=timeout_s, force=force)
+            self.end_if_over(timeout_s=LOCK_PATIENCE_S)
 
     def stop_to_start(self, *, timeout_s: float | None = None, force: bool = False) -> None:
         """The same, where it is to be started again: an ephemeral one is not deleted."""
@@ -288,15 +295,23 @@ class Instance:
 
     def repair(self) -> bool:
         """Take back what a dead launcher or monitor left; False when there was nothing."""
-        was_held = self._is_left_held() or self._is_left_rewired()
-        with self.command("repair"):
-            return self._repair() or was_held
+        was_halfway = self._is_left_halfway()
+        with self._engine.freeing(), self.command("repair"):
+            return self._repair() or self._is_noted_now() or was_halfway
 
     def after_alarm(self) -> None:
         """What its monitor asks for when the kernel is short of memory for it: count whom that has killed."""
         from cloison.engine import accounting
 
         accounting.after_alarm(self._engine, self._record)
+
+    def _is_noted_now(self) -> bool:
+        """Note that it has been started, where whoever started it died before that."""
+        observed = self.observe()
+        if not observed.pid or self._record.started_ns >= observed.began_ns:
+            return False
+        self._note_start()
+        return True
 
     def _repair(self) -> bool:
         observed = self.observe()
@@ -385,13 +400,14 @@ class Instance:
         """Delete it with all its files; a running one only with `force`. Raises WrongState."""
         from cloison.engine import deleting
 
-        if force and self.state in KEPT_STATES:
-            with contextlib.suppress(WrongState):
-                self.stop(force=True)
-        with self.command("delete"):
-            self.expect_stopped("be deleted", hint="stop it first, or use --force")
-            deleting.delete(self._engine, self._record)
-        deleting.tell(self._engine, self._record)
+        with self._engine.freeing():
+            if force and self.state in KEPT_STATES:
+                with contextlib.suppress(WrongState):
+                    self.stop(force=True)
+            with self.command("delete"):
+                self.expect_stopped("be deleted", hint="stop it first, or use --force")
+                deleting.delete(self._engine, self._record)
+            deleting.tell(self._engine, self._record)
 
     # --- explain -----------------------------------------------------------------------------------------
 
@@ -472,7 +488,7 @@ class Instance:
         `connected` is called once the console is there, before it is shown."""
         self._expect_running("show its console")
         with self._worded("show its console"):
-            self._engine.driver.show_console(self.id, self._log(), connected)
+            self._engine.driver.show_console(self.id, self.log_path(), connected)
 
     # --- within ------------------------------------------------------------------------------------------
 
@@ -512,32 +528,19 @@ class Instance:
             except NotFound:
                 self._engine.driver.forget(self.id)
                 raise NotFound(f"the instance {self.name!r} has just been deleted", name=self.name) from None
-            if self._is_left_held():
-                self._let_go()
-            if self._is_left_rewired():
-                self._rewire()
+            if self._is_left_halfway():
+                from cloison.engine import holding, live_nics, rewiring
+
+                holding.release(self._engine, self._record)
+                rewiring.settle(self._engine, self._record, live_nics.take_back)
             before = self._record
             yield
         if before.stands_for != self._record.stands_for:
             self._engine.names_changed({before.name, self.name})
 
-    def _is_left_held(self) -> bool:
-        """Whether somebody who held it still for a moment has died meanwhile. One stat(2)."""
-        return os.path.exists(f"{self.directory}/held")
-
-    def _let_go(self) -> bool:
-        from cloison.engine import holding
-
-        return holding.release(self._engine, self._record)
-
-    def _is_left_rewired(self) -> bool:
-        """The same of somebody who was changing its nics."""
-        return os.path.exists(f"{self.directory}/rewiring")
-
-    def _rewire(self) -> bool:
-        from cloison.engine import live_nics, rewiring
-
-        return rewiring.settle(self._engine, self._record, live_nics.take_back)
+    def _is_left_halfway(self) -> bool:
+        """Whether somebody has died who held it still for a moment, or was changing its nics. Two stat(2)."""
+        return os.path.exists(f"{self.directory}/held") or os.path.exists(f"{self.directory}/rewiring")
 
     def adopted(self) -> Record:
         """Its record with a tree; what was made before there were pools gets one. Only while it is stopped."""
@@ -600,9 +603,6 @@ class Instance:
         chosen = self._record.config.boot.stop_signal or self._record.stop_signal
         return signal_number(chosen) or 15
 
-    def _log(self) -> str:
-        return f"{self.directory}/console.log"
-
     def _specification(
         self, record: Record, proc_views: tuple[tuple[str, str], ...] = (), mounts: tuple[Mount, ...] = ()
     ) -> Spec:
@@ -660,7 +660,7 @@ class Instance:
             name=self.name,
             spec=self._specification(self._to_start(), self._proc_views(), self._mounts(is_dry=is_dry)),
             root=self._engine.pools.driver(tree.pool).root(tree),
-            log=self._log(),
+            log=self.log_path(),
             log_size_bytes=self._record.config.console.log_size_bytes,
             record=f"{self.directory}/exit",
             reboot=self._engine.command_line("_reboot", self.id),

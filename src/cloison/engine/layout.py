@@ -3,6 +3,7 @@
     <data>/state.db                     the store
     <data>/images/                      images (see `cloison.images`)
     <data>/cache/                       what can be made again: compiled system call filters
+    <data>/reserve/                     space for what makes space on a full disk (see `cloison.storage.reserve`)
     <data>/storage/<pool>/              the trees of files of instances (see `cloison.engine.pools`)
     <data>/instances/<id>/console.log   an instance's console, with console.log.1
     <data>/instances/<id>/exit          how it ended last
@@ -54,6 +55,15 @@ class Layout(msgspec.Struct, frozen=True):
     @property
     def cache(self) -> str:
         return f"{self.data}/cache"
+
+    @property
+    def reserve(self) -> str:
+        return f"{self.data}/reserve"
+
+    @property
+    def reserve_last(self) -> str:
+        """The piece of the reserve that is made last: where it is, all of them are."""
+        return f"{self.reserve}/15"
 
     @property
     def instances(self) -> str:

@@ -96,13 +96,14 @@ class Snapshots:
 
     def delete(self, name: str) -> None:
         """Forget one; what nobody else shares of its files is deleted. Raises NotFound."""
-        with self._instance.command("delete a snapshot"):
-            record = self._instance.record
-            stored.load(self._engine.store, record, name)
-            with self._engine.store.transaction(is_durable=True) as changes:  # before its files go
-                stored.remove(changes, record.id, name)
-                changes.record(record.id, "snapshot-deleted", name)
-        self._engine.pools.collect(tree_of(record).pool)
+        with self._engine.freeing():
+            with self._instance.command("delete a snapshot"):
+                record = self._instance.record
+                stored.load(self._engine.store, record, name)
+                with self._engine.store.transaction(is_durable=True) as changes:  # before its files go
+                    stored.remove(changes, record.id, name)
+                    changes.record(record.id, "snapshot-deleted", name)
+            self._engine.pools.collect(tree_of(record).pool)
 
     def rename(self, name: str, new_name: str) -> None:
         """Give one another name; one that would have gone with the next start stays. Raises NotFound, Exists."""

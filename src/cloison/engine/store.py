@@ -20,7 +20,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -28,6 +28,8 @@ from cloison.base.errors import Busy, Denied, Host, NoSpace
 
 BUSY_TIMEOUT_S = 10.0
 KEPT_EVENTS = 10_000
+LEAST_BYTES = 128 << 10  # that a btrfs has to have free: see `Store`
+ALL_PIECES = 1 << 10
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kv (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS events (
@@ -58,11 +60,18 @@ class Event(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Store:
-    """The store in the file `path`, made where it is missing."""
+def _have_none(_pieces: int) -> None:
+    """No reserve."""
 
-    def __init__(self, path: str) -> None:
+
+class Store:
+    """The store in the file `path`, made where it is missing. `relieve` makes room on a full disk, by so many pieces of
+    the reserve (`cloison.storage.reserve`): SQLite has files of its own, also where nothing is going to be written."""
+
+    def __init__(self, path: str, relieve: Callable[[int], None] = _have_none) -> None:
         self._path = path
+        self._relieve = relieve
+        self._is_relieved = False
         self._threads = threading.local()
 
     def get(self, key: str) -> Entry | None:
@@ -103,13 +112,13 @@ class Store:
     def _changes(self, connection: sqlite3.Connection) -> Iterator["Transaction"]:
         with _told():
             connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield Transaction(connection)
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        with _told():
-            connection.execute("COMMIT")
+            try:
+                yield Transaction(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:  # SQLite itself takes some back, where the disk is full
+                    connection.execute("ROLLBACK")
+                raise
 
     def record(self, subject: str, what: str, detail: str = "") -> None:
         """Note that something happened."""
@@ -129,10 +138,21 @@ class Store:
         """Close this thread's connection."""
         connection = getattr(self._threads, "connection", None)
         if connection is not None:
+            self._make_room()
             connection.close()
             del self._threads.connection
 
+    def _make_room(self) -> None:
+        """SQLite writes into an index that it has mapped into memory. A btrfs, which counts no inodes, copies what is
+        written, there too; where it has no room for that, it ends the process by SIGBUS."""
+        found = os.statvfs(os.path.dirname(self._path))
+        is_full = found.f_files == 0 and found.f_bavail * found.f_frsize < LEAST_BYTES
+        if is_full and not self._is_relieved:
+            self._relieve(1)
+        self._is_relieved = is_full
+
     def _connection(self) -> sqlite3.Connection:
+        self._make_room()
         connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
         if connection is None:
             connection = self._open()
@@ -141,11 +161,13 @@ class Store:
 
     def _open(self) -> sqlite3.Connection:
         with _told(self._path):
-            connection = sqlite3.connect(self._path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-            # A crash of the machine may lose the last change, never more.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            _prepare(connection, self._path)
-        return connection
+            try:
+                return _connected(self._path)
+            except sqlite3.OperationalError as problem:
+                if not _is_full(problem) and "unable to open" not in str(problem):  # it says so of a lack of inodes
+                    raise
+            self._relieve(ALL_PIECES)
+            return _connected(self._path)
 
 
 class Transaction:
@@ -187,6 +209,18 @@ class Transaction:
             self._connection.execute("DELETE FROM events WHERE sequence <= ?", (last - KEPT_EVENTS,))
 
 
+def _connected(path: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        # A crash of the machine may lose the last change, never more.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     """Make the tables of a new file. SQLite does not wait for whoever else switches it to its log at this moment."""
     deadline = time.monotonic() + BUSY_TIMEOUT_S
@@ -212,8 +246,13 @@ def _told(path: str = "the state store") -> Iterator[None]:
         text = str(problem)
         if "locked" in text or "busy" in text:
             raise Busy(f"{path} has been locked by another process for {BUSY_TIMEOUT_S:.0f} s") from problem
-        if "full" in text or "disk I/O" in text:
+        if _is_full(problem):
             raise NoSpace(f"{path} cannot be written: {text}", hint="free some space on its file system") from problem
         if not isinstance(problem, sqlite3.OperationalError):
             raise Host(f"{path} is damaged: {text}", hint="move it away, or put a copy of it in its place") from problem
         raise Denied(f"{path} cannot be opened: {text}", hint="run cloison as root") from problem
+
+
+def _is_full(problem: sqlite3.DatabaseError) -> bool:
+    """Whether there is no room: SQLite says so only of the files that hold data."""
+    return "full" in str(problem) or "disk I/O" in str(problem)

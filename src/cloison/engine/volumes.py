@@ -197,12 +197,13 @@ class Volumes:
 
     def remove(self, volume: Volume) -> None:
         """Delete it with all that is in it. Raises Busy where an instance uses it, naming which."""
-        with self._engine.store.transaction() as changes:
-            load(changes, volume.pool, volume.name)
-            self._expect_unused(volume, "be removed")
-            changes.delete(volume.key)
-            changes.record(f"{volume.pool}/{volume.name}", "volume-removed")
-        self._engine.pools.collect(volume.pool)
+        with self._engine.freeing():
+            with self._engine.store.transaction() as changes:
+                load(changes, volume.pool, volume.name)
+                self._expect_unused(volume, "be removed")
+                changes.delete(volume.key)
+                changes.record(f"{volume.pool}/{volume.name}", "volume-removed")
+            self._engine.pools.collect(volume.pool)
 
     def path(self, pool: str, name: str) -> str:
         """The directory of a volume on the host. Raises NotFound."""

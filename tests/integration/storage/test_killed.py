@@ -16,7 +16,6 @@ import pytest
 
 import cloison
 from cloison import Engine, Instance, State
-from cloison.base.errors import NoSpace
 from cloison.engine.transfer_stream import Reader
 from tests.integration.conftest import PROGRAM, inside
 from tests.integration.storage.conftest import mounted
@@ -255,97 +254,3 @@ def test_a_rebuild(engine: Engine, box: Instance, root: Path) -> None:
             assert "pre-rebuild" in [each.name for each in box.snapshots.list()]
         else:
             expect_the_box(engine)
-
-
-# --- full disks ------------------------------------------------------------------------------------------------------
-
-
-def fill(point: Path) -> Path:
-    """Leave no block free on a file system."""
-    path = point / "filler"
-    with open(path, "wb", buffering=0) as file:
-        for size in (1 << 20, 1 << 12):
-            try:
-                while True:
-                    file.write(bytes(size))
-            except OSError:
-                continue
-    return path
-
-
-WRITING = (
-    ("snapshot", "create", "box", "new"),
-    ("copy", "box", "new"),
-    ("import", "file", "new2"),
-    ("publish", "--force", "box", "--name", "new"),
-    ("export", "box", "root/file"),
-)
-
-
-def tried_on_a_full_disk(root: Path, *words: str) -> int:
-    """The exit code of a command, which may succeed; else it says that there is no space."""
-    done = subprocess.run(
-        [PROGRAM, *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "CLOISON_ROOT": str(root)},
-        cwd=root.parent,
-        timeout=120,
-    )
-    assert done.returncode in (0, 6), (words, done.stderr)
-    assert done.returncode == 0 or "no-space" in done.stderr, (words, done.stderr)
-    assert "Traceback" not in done.stderr, done.stderr
-    return done.returncode
-
-
-@pytest.mark.parametrize("kind", ["overlay", "dir", "btrfs"])
-def test_a_full_disk_is_named_and_loses_nothing(kind: str, tmp_path: Path) -> None:
-    fstype = "btrfs" if kind == "btrfs" else "ext4"
-    with mounted(fstype, tmp_path, 160) as point:
-        root = point / "root"
-        engine = cloison.open(str(root))
-        engine.image("busybox")
-        pool = "default" if kind == "overlay" else add_pool(engine, "p", kind, point / "pool")
-        box = engine.launch("busybox", "box", config=INIT, storage=pool)
-        write(box, "/root/a", "then")
-        box.snapshots.create("then")
-        write(box, "/root/a", "now")
-        inside(box, "dd", "if=/dev/urandom", "of=/root/big", "bs=1M", "count=20")
-        cloison_says(root, "export", "box", str(point / "file"))
-        filler = fill(point)
-        try:
-            done = [tried_on_a_full_disk(root, *words) for words in WRITING]
-            assert sum(each != 0 for each in done) >= 2, done
-            assert inside(box, "cat", "/root/a") == "now\n"
-            assert box.state is State.RUNNING
-            for verb in (("snapshot", "restore", "--force", "box", "then"), ("rebuild", "--force", "box")):
-                tried_on_a_full_disk(root, *verb)
-        finally:
-            filler.unlink()
-        expect_order(engine)
-        box = engine.get("box")
-        box.snapshots.restore("then", force=True)
-        if box.state is State.STOPPED:
-            box.start()
-        assert inside(box, "cat", "/root/a") == "then\n"
-        for instance in engine.instances():
-            instance.delete(force=True)
-        engine.store.close()
-
-
-def test_no_start_with_a_root_that_is_silently_read_only(tmp_path: Path) -> None:
-    with mounted("ext4", tmp_path, 160) as point:
-        engine = cloison.open(str(point / "root"))
-        box = engine.launch("busybox", "box", config=INIT)
-        box.stop(force=True)
-        filler = point / "filler"
-        with open(filler, "wb") as file:  # as somebody who has no part of the reserve, as anybody inside
-            subprocess.run(["dd", "if=/dev/zero", "bs=4k"], stdout=file, stderr=subprocess.DEVNULL, user=65534)
-        with pytest.raises(NoSpace, match="its root file system would be read-only"):
-            box.start()
-        assert box.state is State.STOPPED
-        filler.unlink()
-        box.start()
-        write(box, "/root/a", "now")
-        box.delete(force=True)
-        engine.store.close()

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from cloison import Instance, State
-from cloison.plan import start
 from cloison.plan.plan import Plan
+from cloison.plan.start import compile_start
 from cloison.plan.steps import Monitor, MonitorOfOld
 from tests.integration import traces
 from tests.integration.conftest import PAYLOAD, Launch, inside
@@ -35,11 +35,12 @@ Alarm = Callable[[str], Path]
 def alarm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Alarm:
     """Instances that are started from now on have this shell command as their alarm; gives the file that is "{0}"."""
     said = tmp_path / "said"
-    compile_start = start.compile_start
 
     def with_alarm(script: str) -> Path:
         command = ("/bin/sh", "-c", script.format(said))
-        monkeypatch.setattr(start, "compile_start", lambda *a, **k: compile_start(*a, **{**k, "alarm": command}))
+        monkeypatch.setattr(
+            "cloison.runtime.starting.compile_start", lambda *a, **k: compile_start(*a, **{**k, "alarm": command})
+        )
         return said
 
     return with_alarm
@@ -137,9 +138,10 @@ def test_an_alarm_leaves_no_zombie(alarm: Alarm, launch: Launch) -> None:
 
 
 def test_an_alarm_that_cannot_be_run_harms_nobody(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
-    compile_start = start.compile_start
     nowhere = ("/nowhere",)
-    monkeypatch.setattr(start, "compile_start", lambda *a, **k: compile_start(*a, **{**k, "alarm": nowhere}))
+    monkeypatch.setattr(
+        "cloison.runtime.starting.compile_start", lambda *a, **k: compile_start(*a, **{**k, "alarm": nowhere})
+    )
     web = launch("limits.memory=16M")
     exhaust(web)
     exhaust(web)
@@ -241,8 +243,6 @@ def test_the_record_is_there_before_the_end_is(web: Instance) -> None:
 def test_a_plan_of_an_older_version_still_has_a_monitor(
     launch: Launch, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compile_start = start.compile_start
-
     def of_old(*args: object, **named: object) -> Plan:
         plan = compile_start(*args, **named)  # type: ignore[arg-type]
         last = plan.actions[-1]
@@ -250,7 +250,7 @@ def test_a_plan_of_an_older_version_still_has_a_monitor(
         older = msgspec.structs.replace(last, step=MonitorOfOld(*fields))
         return msgspec.structs.replace(plan, actions=(*plan.actions[:-1], older))
 
-    monkeypatch.setattr(start, "compile_start", of_old)
+    monkeypatch.setattr("cloison.runtime.starting.compile_start", of_old)
     web = launch()
     assert inside(web, "echo", "hello") == "hello\n"
     web.stop(force=True)

@@ -15,8 +15,8 @@ import pytest
 
 from cloison import Engine, Instance
 from cloison.base.errors import CloisonError
-from cloison.plan import start
 from cloison.plan.inputs import NetworkPlace
+from cloison.plan.start import compile_start
 from cloison.spec.network import Interface, Route
 from tests.integration.conftest import QUICK, Launch, eventually, init_of
 from tests.patience import patient
@@ -112,14 +112,13 @@ def pair() -> Iterator[tuple[str, str]]:
 @pytest.fixture
 def given(monkeypatch: pytest.MonkeyPatch) -> Callable[[Nics], None]:
     """Instances that are started from now on have these interfaces."""
-    compile_start = start.compile_start
 
     def give(nics: Nics) -> None:
         def compiled(*words: Any, **options: Any) -> Any:
             place = NetworkPlace(options["files"].run_dir)
             return compile_start(*words, **{**options, "interfaces": nics(place)})
 
-        monkeypatch.setattr(start, "compile_start", compiled)
+        monkeypatch.setattr("cloison.runtime.starting.compile_start", compiled)
 
     return give
 

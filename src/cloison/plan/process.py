@@ -2,7 +2,7 @@
 
 from cloison.base.capabilities import CAPABILITY_BITS, capability_mask
 from cloison.base.errors import Invalid
-from cloison.kernel.abi import RLIMITS
+from cloison.kernel.abi import NAMESPACE_FLAGS, RLIMITS
 from cloison.plan.builder import Builder
 from cloison.plan.process_steps import (
     Ambient,
@@ -18,12 +18,21 @@ from cloison.plan.process_steps import (
     Setresuid,
 )
 from cloison.plan.steps import Chdir, Dup2, Exec, SetCtty, Umask
-from cloison.spec.oci import Process
+from cloison.spec.oci import Process, Spec
 
 SIGKILL = 9
 NEW = 0  # the new process, for `Prlimit`
 DEFAULT_UMASK = 0o022
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def namespace_flags(spec: Spec) -> int:
+    """The namespaces that a container has of its own, as CLONE_NEW* flags."""
+    flags = 0
+    for namespace in spec.linux.namespaces:
+        if not namespace.path:
+            flags |= NAMESPACE_FLAGS[namespace.type]
+    return flags
 
 
 def parameter_path(key: str) -> str:

@@ -8,7 +8,6 @@ from cloison.kernel.abi import (
     CLONE_NEWNET,
     CLONE_NEWTIME,
     CLONE_NEWUSER,
-    NAMESPACE_FLAGS,
     OPEN_TREE_CLONE,
 )
 from cloison.plan import cgroups, mounts, process, rootfs
@@ -120,11 +119,7 @@ def clone_flags(spec: Spec) -> int:
 
     A cgroup namespace has as its top where its maker sits, so it is made once the process has been moved. A time
     namespace takes its offsets only before anybody is in it, so the launcher makes it for its children."""
-    flags = 0
-    for namespace in spec.linux.namespaces:
-        if not namespace.path:
-            flags |= NAMESPACE_FLAGS[namespace.type]
-    return flags & ~(CLONE_NEWCGROUP | CLONE_NEWTIME)
+    return process.namespace_flags(spec) & ~(CLONE_NEWCGROUP | CLONE_NEWTIME)
 
 
 def _asks_for(spec: Spec, kind: str) -> bool:

@@ -6,25 +6,19 @@ threads may use a driver at once. Who may change an instance at this moment is d
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloison.base.errors import CloisonError, Host, Invalid, Kernel, Unsupported, WrongState
+from cloison.base.errors import Kernel, WrongState
 from cloison.kernel import cgroup_world, cgroups, procfs
 from cloison.kernel.cgroup_world import CgroupWorld
-from cloison.plan.codec import decode, encode
-from cloison.plan.inputs import CgroupPlace, Places
+from cloison.plan.inputs import CgroupPlace
 from cloison.plan.plan import Plan
-from cloison.plan.text import call
-from cloison.runtime import host, launcher, monitor, scope
-from cloison.runtime.execution import Execution
-from cloison.runtime.failures import failure
+from cloison.runtime import host, monitor, scope
 from cloison.runtime.rundir import Keeper, RunDir
-from cloison.runtime.seccomp import filter_for
 from cloison.spec.driver import (
     Account,
     ExecRequest,
@@ -35,23 +29,17 @@ from cloison.spec.driver import (
     StartRequest,
     State,
     Stdio,
-    StepDone,
     Usage,
     Watch,
 )
 from cloison.spec.network import Interface, InterfaceState
-from cloison.spec.oci import IdMapping, Mount, Spec
+from cloison.spec.oci import IdMapping, Mount
 
 if TYPE_CHECKING:
     from cloison.kernel.file_door import FileDoor
-    from cloison.runtime import live_limits, relay
+    from cloison.runtime import execution, live_limits, relay
 
-SIGKILL, SIGTERM = 9, 15
-PYTHON_NAMES = ("python", "pytest")
 MONITOR_NAME = "cloison-monitor"  # what the launcher calls itself from the moment at which its init runs
-KILL_PATIENCE_S = 1.0
-KILL_TIMEOUT_S = 15.0  # the monitor itself gives its undo steps ten seconds each
-EXEC_FLAGS_OF_LATE = {"cgroup": 0x02000000, "time": 0x00000080}
 
 
 class ContainerDriver:
@@ -83,40 +71,9 @@ class ContainerDriver:
 
     def plan_start(self, instance_id: str, request: StartRequest) -> Plan:
         """The plan that `start` would run, with nothing touched."""
-        from cloison.plan.start import compile_start
+        from cloison.runtime import starting
 
-        rundir = self.rundir(instance_id)
-        seccomp = request.spec.linux.seccomp
-        places, able = self._places(instance_id), host.limits()
-        linux = request.spec.linux
-        if linux.resources.unified or linux.resources.block_io is not None or linux.sysctl:
-            from cloison.runtime import limits
-
-            places = limits.with_weight_files(places, linux.resources)
-            able = limits.with_parameters(able, request.spec)
-        nft, interfaces = "", request.interfaces
-        if interfaces:
-            from cloison.runtime import lending, nics
-
-            nft, interfaces = nics.nft(interfaces), lending.with_homes(interfaces)
-        return compile_start(
-            f"start {request.name}",
-            request.spec,
-            root=host.root(request.root),
-            places=places,
-            files=Places(
-                rundir.path, rundir.journal, rundir.socket, request.log, request.log_size_bytes, request.record
-            ),
-            host=able,
-            seccomp=filter_for(seccomp, self._cache) if seccomp is not None else b"",
-            writable=request.writable,
-            reboot=request.reboot,
-            alarm=request.alarm,
-            at_end=host.aside(request.at_end) if request.at_end else (),
-            interfaces=interfaces,
-            is_loopback_up=request.is_loopback_up,
-            nft=nft,
-        )
+        return starting.plan(self.rundir(instance_id), self._places(instance_id), request, self._cache)
 
     def start(self, instance_id: str, request: StartRequest, watch: Watch | None = None) -> int:
         """Start the instance; gives the pid of its init as the host sees it.
@@ -125,45 +82,10 @@ class ContainerDriver:
         return scope.within(self._run, lambda: self._start(instance_id, request, watch))
 
     def _start(self, instance_id: str, request: StartRequest, watch: Watch | None) -> int:
+        from cloison.runtime import starting
+
         plan = self.plan_start(instance_id, request)
-        rundir = self.rundir(instance_id)
-        journal = rundir.write_journal(encode(plan, verbose=watch is not None))
-        try:
-            if any(each.nft_undo for each in request.interfaces):
-                from cloison.runtime import nics
-
-                nics.prepare(rundir, request.interfaces)
-            is_privileged = not request.spec.linux.uid_mappings
-            started = launcher.launch(journal, name=f"cloison: {request.name}", is_privileged=is_privileged)
-        except BaseException:
-            os.unlink(rundir.journal)
-            rundir.sweep()
-            raise
-        finally:
-            os.close(journal)
-        try:
-            with started:
-                return _outcome_in_peace(started, plan, watch)
-        except KeyboardInterrupt:
-            if rundir.keeper() is Keeper.DEAD:  # Ctrl-C reaches a launcher that has not left our terminal yet, too
-                self.repair(instance_id)
-            raise
-        except WrongState:
-            self._wait_for_keeper(instance_id, KILL_PATIENCE_S)  # its lock outlives its socket by a moment
-            raise
-        except (Kernel, Unsupported) as problem:
-            self._explain(problem, request)
-            raise
-
-    def _explain(self, problem: Host, request: StartRequest) -> None:
-        """Raise a better error where the host can start nothing of this kind; only a refused start pays for that."""
-        from cloison.runtime.check import require_start
-        from cloison.runtime.survey import host_facts
-
-        try:
-            require_start(host_facts(self._data), is_privileged=not request.spec.linux.uid_mappings)
-        except Unsupported as better:
-            raise better from problem
+        return starting.start(self.rundir(instance_id), plan, request, watch, self._data)
 
     def proc_views(self, *, is_needed: bool) -> tuple[tuple[str, str], ...]:
         """The files of lxcfs that can stand in the place of some of /proc and /sys: (host's, instance's), and none
@@ -262,109 +184,31 @@ class ContainerDriver:
 
     def wait(self, instance_id: str, timeout_s: float | None = None) -> bool:
         """Wait until the instance has ended and everything is taken back; False when that took too long."""
-        try:
-            with self._monitor(instance_id) as connection:
-                return connection.wait(timeout_s) is not None
-        except monitor.MonitorGone:
-            return self._wait_for_keeper(instance_id, timeout_s)
+        from cloison.runtime import ending
 
-    def _wait_for_keeper(self, instance_id: str, timeout_s: float | None) -> bool:
-        """A keeper without a socket is about to have one, or about to end: look again until it has ended."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while self.rundir(instance_id).keeper() is Keeper.ALIVE:
-            if deadline is not None and time.monotonic() >= deadline:
-                return False
-            time.sleep(0.005)
-            with contextlib.suppress(monitor.MonitorGone), self._monitor(instance_id) as connection:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                return connection.wait(left) is not None
-        return True
+        return ending.wait(self.rundir(instance_id), timeout_s)
 
     def request_stop(self, instance_id: str, number: int, timeout_s: float | None) -> bool:
         """Ask the init to shut down and wait for it on the same connection; False when that took too long."""
-        with self._monitor(instance_id) as connection:
-            connection.signal(number, is_stop=True)
-            return _is_over(connection.wait(timeout_s))
+        from cloison.runtime import ending
+
+        return ending.request_stop(self.rundir(instance_id), number, timeout_s)
 
     def kill(self, instance_id: str) -> Usage | None:
         """End every process of the instance now. Raises Kernel, naming those that cannot be killed.
 
-        Where the init does not end of it, its monitor is told to kill everybody, whatever holds them: a freezer, say.
-        A keeper that does not answer is killed itself, and what it leaves is taken back; then what the instance had
-        used is given, since nobody has left a record of it."""
-        try:
-            with self._monitor(instance_id) as connection:
-                connection.signal(SIGKILL, is_stop=True)
-                if _is_over(connection.wait(KILL_PATIENCE_S)):
-                    return None
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(connection.monitor_pid(), SIGTERM)
-                if _is_over(connection.ended(KILL_TIMEOUT_S)):
-                    return None
-        except (monitor.NoAnswer, monitor.MonitorGone):
-            if self._wait_for_keeper(instance_id, KILL_PATIENCE_S):
-                return None
-            if self._kill_keeper(instance_id):
-                used = self.usage(instance_id, Observed(State.STUCK))
-                return used if self.repair(instance_id) else None
-        places = self._places(instance_id)
-        left = cgroups.members(places[-1].outer) if places else ()
-        pids = ", ".join(str(pid) for pid in left) or "none to be seen"
-        raise Kernel(
-            f"it could not be ended within {KILL_TIMEOUT_S:.0f} s; processes left: {pids}",
-            hint="a process in uninterruptible sleep (state D) waits for a disk or a network file system",
-        )
+        Gives what it had used where nobody has left a record of that: see `ending.kill`."""
+        from cloison.runtime import ending
 
-    def _kill_keeper(self, instance_id: str) -> bool:
-        rundir = self.rundir(instance_id)
-        for pid in procfs.holders(os.path.realpath(rundir.journal)):
-            name = procfs.comm(pid)
-            if name == "cloison" or name.startswith(PYTHON_NAMES):
-                continue  # a command that asks, or that starts it and will be told
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, SIGKILL)
-        deadline = time.monotonic() + KILL_TIMEOUT_S
-        while rundir.keeper() is Keeper.ALIVE and time.monotonic() < deadline:
-            time.sleep(0.005)
-        return rundir.keeper() is not Keeper.ALIVE
+        return ending.kill(self.rundir(instance_id), lambda: self._places(instance_id))
 
     def repair(self, instance_id: str) -> bool:
         """Take back what a dead keeper left; True when there was something, False when there was nothing to do.
 
         Raises Kernel when the kernel does not let go of something."""
-        rundir = self.rundir(instance_id)
-        journal = rundir.take_over()
-        if journal is None:
-            if rundir.keeper() is Keeper.NONE:
-                rundir.sweep()
-            return False
-        try:
-            if not self._undo(journal):
-                os.unlink(rundir.journal)
-        finally:
-            os.close(journal)
-        rundir.sweep()
-        return True
+        from cloison.runtime import ending
 
-    def _undo(self, journal: int) -> bool:
-        """Run the undo steps; False where there are none to be read. Raises Kernel."""
-        os.lseek(journal, 0, os.SEEK_SET)
-        try:
-            _steps, undo = decode(os.read(journal, os.fstat(journal).st_size))
-        except Invalid:
-            return False  # it was cut off while it was written: no step of it was ever run
-        failed: list[str] = []
-        with launcher.launch(journal, name="cloison: undo", mode="--undo") as running:
-            for report in running:
-                if report.type == launcher.UNDO_FAILED:
-                    failed.append(f"{call(undo[report.index][0])}: {os.strerror(report.errno)}")
-                elif report.type == launcher.UNDONE:
-                    break
-            else:
-                raise Kernel("the undo steps could not be run: the launcher died")
-        if failed:
-            raise Kernel("not everything could be taken back: " + "; ".join(failed), hint="try again later")
-        return True
+        return ending.repair(self.rundir(instance_id))
 
     # --- freezing ----------------------------------------------------------------------------------------
 
@@ -390,48 +234,23 @@ class ContainerDriver:
 
     def plan_exec(self, instance_id: str, request: ExecRequest) -> Plan:
         """The plan that `execute` would run, with nothing touched."""
-        from cloison.plan.execute import compile_exec
+        from cloison.runtime import execution
 
-        spec = request.spec
-        seccomp = spec.linux.seccomp
-        return compile_exec(
-            f"exec in {request.name}",
-            request.process,
-            namespaces=_namespaces(spec),
-            is_privileged=not spec.linux.uid_mappings,
-            places=self._places(instance_id),
-            host=host.limits(),
-            seccomp=filter_for(seccomp, self._cache) if seccomp is not None else b"",
-            winsize=request.winsize,
-            argv0=request.argv0,
-        )
+        return execution.plan(self._places(instance_id), request, self._cache)
 
     def execute(
-        self,
-        instance_id: str,
-        request: ExecRequest,
-        stdio: Stdio,
-        watch: Watch | None = None,
-    ) -> Execution:
+        self, instance_id: str, request: ExecRequest, stdio: Stdio, watch: Watch | None = None
+    ) -> "execution.Execution":
         """Run a command beside the init. `stdio` are its three streams where it has no terminal."""
+        from cloison.runtime import execution
+
         plan = self.plan_exec(instance_id, request)
         with self._monitor(instance_id) as connection:
             pidfd = connection.pidfd()
-        plan_fd = -1
         try:
-            plan_fd = launcher.plan_in_memory(plan, verbose=watch is not None)
-            started = launcher.launch(
-                plan_fd,
-                name=f"cloison: {request.name}: {request.process.args[0]}",
-                stdio=stdio,
-                inherited=(pidfd,),
-                is_privileged=not request.spec.linux.uid_mappings,
-            )
+            return execution.begin(plan, request, pidfd, stdio, watch)
         finally:
             os.close(pidfd)
-            if plan_fd >= 0:
-                os.close(plan_fd)
-        return Execution.begin(started, plan, watch)
 
     def run_here(self, run: "relay.Run", *, on_terminal: bool) -> int:
         """Run a command on the caller's terminal or streams; gives its exit code. Main thread only."""
@@ -596,56 +415,3 @@ class ContainerDriver:
         from cloison.runtime import limits
 
         return limits.block_device(name)
-
-
-def _outcome_in_peace(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:
-    """The outcome; who interrupts us waits for it, which takes milliseconds, unless they interrupt once more.
-
-    A start that were left alone in its middle would go on, and could be neither stopped nor deleted meanwhile."""
-    try:
-        return _outcome(running, plan, watch)
-    except KeyboardInterrupt:
-        with contextlib.suppress(CloisonError):
-            _outcome(running, plan, None)
-        raise
-
-
-def _outcome(running: launcher.Launch, plan: Plan, watch: Watch | None) -> int:
-    failed: launcher.Report | None = None
-    for report in running:
-        if report.type == launcher.STARTED:
-            return report.value
-        if report.type == launcher.FAILED:
-            failed = report  # the launcher now runs the undo steps: wait for its last word
-        elif report.type == launcher.INVALID:
-            raise launcher.refused(report, plan.title)
-        elif watch is not None and report.type in (launcher.STEP, launcher.WARNING):
-            watch(step_done(plan, report))
-    if failed is not None:
-        raise failure(plan, failed.index, failed.errno, failed.value, failed.said)
-    raise WrongState(
-        f"cannot {plan.title}: the launcher died before it could report", hint="`cloison repair` takes back what it did"
-    )
-
-
-def _is_over(ended: monitor.Ended | None) -> bool:
-    """Whether the end has come. Raises Kernel where not everything could be taken back."""
-    if ended is not None and not ended.is_clean:
-        raise Kernel(
-            "it has ended, and not everything could be taken back",
-            hint="`cloison repair` says what is left, and tries again",
-        )
-    return ended is not None
-
-
-def step_done(plan: Plan, report: launcher.Report) -> StepDone:
-    """A report of a step, with its text."""
-    warning = os.strerror(report.errno) if report.type == launcher.WARNING else ""
-    return StepDone(report.index, call(plan.actions[report.index].step), report.monotonic_ns, warning)
-
-
-def _namespaces(spec: Spec) -> int:
-    from cloison.plan.start import clone_flags
-
-    late = {namespace.type for namespace in spec.linux.namespaces}
-    return clone_flags(spec) | sum(flag for kind, flag in EXEC_FLAGS_OF_LATE.items() if kind in late)

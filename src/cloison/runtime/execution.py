@@ -1,18 +1,55 @@
-"""A command that runs inside an instance: its terminal, its end."""
+"""A command that runs inside an instance: its plan, its terminal, its end."""
 
 import contextlib
 import os
 
 from cloison.base.errors import Kernel
 from cloison.kernel import procfs
+from cloison.plan.execute import compile_exec
+from cloison.plan.inputs import CgroupPlace
 from cloison.plan.plan import Plan
-from cloison.plan.text import call
-from cloison.runtime import launcher
+from cloison.plan.process import namespace_flags
+from cloison.runtime import host, launcher
 from cloison.runtime.failures import failure
-from cloison.spec.driver import StepDone, Watch
+from cloison.runtime.seccomp import filter_for
+from cloison.spec.driver import ExecRequest, Stdio, Watch
 
 SIGKILL = 9
 BEGIN_PATIENCE_S = 30.0  # from the first step to exec it is milliseconds; a guest must not be able to hold it up
+
+
+def plan(places: tuple[CgroupPlace, ...], request: ExecRequest, cache: str) -> Plan:
+    """The plan of a command beside the init, with nothing touched but the filters that are kept in `cache`."""
+    seccomp = request.spec.linux.seccomp
+    return compile_exec(
+        f"exec in {request.name}",
+        request.process,
+        namespaces=namespace_flags(request.spec),
+        is_privileged=not request.spec.linux.uid_mappings,
+        places=places,
+        host=host.limits(),
+        seccomp=filter_for(seccomp, cache) if seccomp is not None else b"",
+        winsize=request.winsize,
+        argv0=request.argv0,
+    )
+
+
+def begin(plan: Plan, request: ExecRequest, pidfd: int, stdio: Stdio, watch: Watch | None) -> "Execution":
+    """Run a plan of `plan` beside the init behind `pidfd`, which stays the caller's. Raises the errors of `failures`.
+
+    `stdio` are the command's three streams where it has no terminal."""
+    plan_fd = launcher.plan_in_memory(plan, verbose=watch is not None)
+    try:
+        started = launcher.launch(
+            plan_fd,
+            name=f"cloison: {request.name}: {request.process.args[0]}",
+            stdio=stdio,
+            inherited=(pidfd,),
+            is_privileged=not request.spec.linux.uid_mappings,
+        )
+    finally:
+        os.close(plan_fd)
+    return Execution.begin(started, plan, watch)
 
 
 class Execution:
@@ -42,8 +79,7 @@ class Execution:
                 elif report.type == launcher.INVALID:
                     raise launcher.refused(report, plan.title)
                 elif watch is not None and report.type in (launcher.STEP, launcher.WARNING):
-                    warning = os.strerror(report.errno) if report.type == launcher.WARNING else ""
-                    watch(StepDone(report.index, call(plan.actions[report.index].step), report.monotonic_ns, warning))
+                    watch(launcher.step_done(plan, report))
             raise Kernel(f"cannot {plan.title}: the launcher died before it could report")
         except TimeoutError:
             os.kill(running.pid, SIGKILL)

@@ -27,6 +27,8 @@ from cloison.kernel.descriptors import receive
 from cloison.kernel.spawn import spawn
 from cloison.plan.codec import encode
 from cloison.plan.plan import Plan
+from cloison.plan.text import call
+from cloison.spec.driver import StepDone
 
 STEP, FAILED, WARNING, STARTED, EXITED, INVALID, FD, UNDO_FAILED, UNDONE = range(1, 10)
 _WORDS_BYTES = 1024
@@ -164,6 +166,12 @@ def plan_in_memory(plan: Plan, *, verbose: bool = False) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def step_done(plan: Plan, report: Report) -> StepDone:
+    """A report of a step, with its text, for who watches."""
+    warning = os.strerror(report.errno) if report.type == WARNING else ""
+    return StepDone(report.index, call(plan.actions[report.index].step), report.monotonic_ns, warning)
 
 
 def refused(report: Report, title: str) -> Bug:

@@ -9,22 +9,22 @@ Source: btrfs-subvolume(8), btrfs-qgroup(8), btrfs-quota(8).
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Busy, Host, Invalid, Unsupported
+from cloison.base.errors import Host, Invalid, Unsupported
 from cloison.base.ids import new_id
 from cloison.base.units import exact_size, format_size
-from cloison.kernel import inventory
+from cloison.kernel import subvolumes
 from cloison.spec.driver import RootFiles
 from cloison.storage import trees
 from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
 from cloison.storage.in_directory import InDirectoryDriver
 from cloison.storage.programs import Programs
 
-_SUBVOLUME = 256  # the inode of every subvolume's root: BTRFS_FIRST_FREE_OBJECTID
 _NO_INODES = "btrfs cannot limit inodes; a pool of the driver loop, or of overlay on ext4 or xfs with prjquota, can"
 
 
@@ -42,6 +42,8 @@ class BtrfsDriver(InDirectoryDriver):
 
     def prepare(self) -> None:
         """Make the pool's own directories. Raises Unsupported where `path` is not in a btrfs."""
+        from cloison.kernel import inventory
+
         with full_disk_named(self._path):
             os.makedirs(self._path, mode=0o700, exist_ok=True)
             fstype = inventory.space(self._path).fstype
@@ -115,15 +117,15 @@ class BtrfsDriver(InDirectoryDriver):
         """Delete the subvolumes in the trash."""
         with contextlib.suppress(FileNotFoundError):
             for name in os.listdir(self._trash):
-                with contextlib.suppress(Busy):
+                with contextlib.suppress(Host):  # what is in use stays until it is no longer
                     self._delete(f"{self._trash}/{name}")
 
     # --- within --------------------------------------------------------------------------------------------
 
     def _empty(self, size: Size) -> str:
         name = new_id()
-        with full_disk_named(self._path):
-            self._programs.run("btrfs", "subvolume", "create", self._place(name))
+        with self._asked("make"):
+            subvolumes.create(self._place(name))
         with self._made(name):
             os.chmod(self._place(name), 0o755)
             if size != NO_LIMIT:
@@ -135,8 +137,8 @@ class BtrfsDriver(InDirectoryDriver):
 
     def _snapped(self, source: str, size: Size, *, is_frozen: bool) -> str:
         name = new_id()
-        read_only = ["-r"] if is_frozen else []
-        self._programs.run("btrfs", "subvolume", "snapshot", *read_only, source, self._place(name))
+        with self._asked("snapshot"):
+            subvolumes.snapshot(source, self._place(name), is_read_only=is_frozen)
         if size != NO_LIMIT:
             with self._made(name):
                 self._limit(self._place(name), size)
@@ -147,7 +149,8 @@ class BtrfsDriver(InDirectoryDriver):
         yield self._place(name)
 
     def _freeze(self, name: str) -> None:
-        self._programs.run("btrfs", "property", "set", "-ts", self._place(name), "ro", "true")
+        with self._asked("freeze"):
+            subvolumes.set_read_only(self._place(name), is_read_only=True)
 
     def _remove(self, name: str) -> None:
         self._delete(self._place(name))
@@ -161,18 +164,31 @@ class BtrfsDriver(InDirectoryDriver):
 
     def _delete(self, path: str) -> None:
         """Delete a subvolume, with those that a guest has made in it."""
-        try:
-            self._programs.run("btrfs", "subvolume", "delete", path)
-            return
-        except Host:
-            if not os.path.lexists(path):
+        with self._asked("delete"):
+            try:
+                subvolumes.delete(path)
+                return
+            except FileNotFoundError:
                 return  # somebody else has swept it
-        with contextlib.suppress(Host):  # read-only ones are not to be emptied
-            self._programs.run("btrfs", "property", "set", "-ts", path, "ro", "false")
-        inner = [each for each, _dirs, _files in os.walk(path) if each != path and os.lstat(each).st_ino == _SUBVOLUME]
-        for each in reversed(inner):
-            self._programs.run("btrfs", "subvolume", "delete", each)
-        self._programs.run("btrfs", "subvolume", "delete", path)
+            except OSError as problem:
+                if problem.errno not in (errno.ENOTEMPTY, errno.EROFS):
+                    raise
+            roots = [each for each, _dirs, _files in os.walk(path) if os.lstat(each).st_ino == subvolumes.ROOT_INODE]
+            for each in roots:
+                subvolumes.set_read_only(each, is_read_only=False)  # or nothing can be taken out of it
+            for each in reversed(roots):  # the outermost, which came first, goes last
+                subvolumes.delete(each)
+
+    @contextlib.contextmanager
+    def _asked(self, doing: str) -> Iterator[None]:
+        """Raise NoSpace or Host for what the file system refuses."""
+        try:
+            with full_disk_named(self._path):
+                yield
+        except OSError as problem:
+            raise Host(
+                f"the pool {self._pool} cannot {doing} a subvolume in {self._path}: {problem.strerror}"
+            ) from problem
 
     def _limit(self, place: str, size: Size, *, was: Size = NO_LIMIT) -> None:
         if size.inodes is not None:
@@ -204,14 +220,14 @@ class BtrfsDriver(InDirectoryDriver):
             return place
         beside = f"{self._images}/.{new_id()}"
         with full_disk_named(self._path):
-            self._programs.run("btrfs", "subvolume", "create", beside)
+            subvolumes.create(beside)  # unseen, until all is in it
             try:
                 copying.copy(layers, beside, progress=progress)
                 with open(f"{place}.from", "w", encoding="utf-8", errors="surrogateescape") as file:
                     file.write("\n".join(layers))
                 with contextlib.suppress(OSError):  # somebody was faster
                     os.rename(beside, place)
-                self._programs.run("btrfs", "property", "set", "-ts", place, "ro", "true")
+                subvolumes.set_read_only(place, is_read_only=True)
             finally:
                 if os.path.isdir(beside):
                     self._delete(beside)

@@ -5,7 +5,7 @@ import os
 
 from cloison.base.disk import no_space
 from cloison.base.errors import Host
-from cloison.kernel import process, programs
+from cloison.kernel import programs
 
 _FULL = ("no space left", "insufficient free space", "insufficient free extents", "out of space", "quota exceeded")
 
@@ -19,6 +19,8 @@ class Programs:
 
     def run(self, *argv: str, fine: tuple[int, ...] = (0,)) -> str:
         """Run a program; what it writes. Raises Unsupported where it is missing, NoSpace, and Host for its failure."""
+        from cloison.kernel import process  # a pool is opened more often than it needs one of its programs
+
         program = programs.needed(argv[0], package=self._package)
         done = process.run([program, *argv[1:]], env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)})
         if done.code in fine:

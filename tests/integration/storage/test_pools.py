@@ -13,7 +13,7 @@ import pytest
 from cloison import CloisonError, Engine, Instance
 from cloison.kernel import loops
 from tests.integration.conftest import QUICK, Cli, eventually, init_of, inside, refused
-from tests.integration.storage.conftest import MEBIBYTE, MKFS, mounted
+from tests.integration.storage.conftest import MEBIBYTE, MKFS, mounted, run
 
 pytestmark = [pytest.mark.needs_root]
 MAY_RESIZE = bool(int(Path("/proc/self/status").read_text().split("CapEff:")[1].split()[0], 16) & 1 << 24)
@@ -240,3 +240,18 @@ def test_a_pool_that_cannot_limit_says_why_and_who_can(engine: Engine, cli: Cli)
     web = engine.create("busybox", "web", config=QUICK)
     refused(cli("set", "web", "limits.disk=1G"), 6, "cannot limit the disk")
     assert web.get("limits.disk") == ""
+
+
+def test_subvolumes_that_a_guest_has_made_go_with_its_instance(engine: Engine, tmp_path: Path) -> None:
+    with pool_in(engine, "btrfs", tmp_path):
+        web = engine.create("busybox", "web", config=["nics.eth0.type=empty"], storage="p")
+        root = engine.pools.driver("p").root(web.tree).writable
+        for name in ("outer", "outer/inner", "kept"):
+            run("btrfs", "subvolume", "create", f"{root}/{name}")
+        run("btrfs", "property", "set", "-ts", f"{root}/outer", "ro", "true")
+        assert run("btrfs", "subvolume", "list", tmp_path / "btrfs").count("inner") == 1
+        web.delete()
+        engine.repair()
+        left = run("btrfs", "subvolume", "list", tmp_path / "btrfs").splitlines()
+        assert len(left) == 1  # the image
+        assert "/images/" in left[0] or "path images/" in left[0]

@@ -526,7 +526,7 @@ class Engine:
 
         done = []
         seen = {*_names(self.layout.instances), *_names(self.layout.run), *_names(f"{self.layout.run}/locks")}
-        for instance_id in sorted(seen - known - {"locks", "networks"}):
+        for instance_id in sorted(seen - known - {"locks", "networks", "volumes"}):
             if instance_id.startswith("."):
                 continue
             with contextlib.suppress(Busy), self.driver.command(instance_id, "repair"):

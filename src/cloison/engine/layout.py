@@ -10,6 +10,7 @@
     <data>/instances/<id>/held          its run that is held still just now (see `cloison.engine.holding`)
     <data>/instances/<id>/exit.usage    what it had used then, until that is booked (see `cloison.engine.accounting`)
     <run>/<id>/, <run>/locks/           see `cloison.runtime.rundir`
+    <run>/volumes/<tree>/               the disk of a volume, mounted (see `cloison.storage.shared_disk`)
     <etc>/cloison.toml                  the host's configuration (see `cloison.engine.host_settings`)
     <etc>/templates/                    the host's own templates and recipes
     <run>/networks/<name>/              a network that is up (see `cloison.network`); <data>/networks/<name>/ its leases
@@ -72,6 +73,10 @@ class Layout(msgspec.Struct, frozen=True):
     def instance(self, instance_id: str) -> str:
         """The directory of one instance."""
         return f"{self.data}/instances/{instance_id}"
+
+    def volume_run(self, tree: str) -> str:
+        """Where the disk of a volume is mounted, of a pool that has one for each."""
+        return f"{self.run}/volumes/{tree}"
 
     def network_run(self, name: str) -> str:
         """What there is of a network as long as the machine runs."""

@@ -78,12 +78,13 @@ def _placed(
     if each.type == TMPFS:
         size = [f"size={each.size_bytes}"] if each.size_bytes is not None else []
         return Mount(each.target, TMPFS, TMPFS, (*options, "mode=755", *size))
-    source = _source(engine, name, each, is_there_already=is_there_already)
+    is_shown = is_there_already or not is_dry
+    source = _source(engine, name, each, is_there_already=is_there_already, is_shown=is_shown)
     if each.create and not is_dry:
         _make(source, each.idmap)
     r = "r" if each.recursive else ""
     options += [f"{r}bind"] + ([f"{r}{each.propagation}"] if each.propagation != PRIVATE else [])
-    if not os.path.isdir(source) and not (each.create and is_dry):
+    if not os.path.isdir(source) and not each.is_volume and not (each.create and is_dry):
         options.append("create=file")
     own = mappings(record, record.config)
     if not each.is_mapped or not (own or isinstance(each.idmap, HostUser)):
@@ -96,12 +97,15 @@ def _placed(
     return Mount(each.target, "bind", source, (*options, f"{r}idmap"), uids, gids)
 
 
-def _source(engine: "Engine", name: str, each: MountPoint, *, is_there_already: bool = False) -> str:
-    """The path of the host, which may be gone where it `is_there_already`. Raises NotFound, Invalid, Denied."""
+def _source(
+    engine: "Engine", name: str, each: MountPoint, *, is_there_already: bool = False, is_shown: bool = False
+) -> str:
+    """The path of the host, which may be gone where it `is_there_already`; `is_shown`: of a volume that is a disk, its
+    files are there. Raises NotFound, Invalid, Denied."""
     if each.type == TMPFS:
         return ""
     if each.is_volume:
-        return engine.volumes.path(*each.volume)
+        return engine.volumes.path(*each.volume, is_shown=is_shown)
     key = f"mounts.{name}"
     if is_there_already:
         return each.source

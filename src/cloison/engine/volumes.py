@@ -4,20 +4,27 @@
 
 Who uses one is told by the configurations of instances alone: `mounts.*.source`. What is stored in a volume has no
 other owners on disk than inside; the mount maps them (`engine.mounts`).
+
+In most pools a volume is a directory. In a pool that has a disk for each tree (loop, lvm) it is such a disk, which is
+mounted on the host when it is first needed, and from there in instances (`storage.shared_disk`): until it is removed,
+changes its size while nobody runs with it, or the machine is turned off.
 """
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Busy, Exists, NotFound, Unsupported
+from cloison.base.errors import Busy, CloisonError, Exists, NotFound, Unsupported, WrongState
 from cloison.base.ids import check_name
 from cloison.engine import records
 from cloison.engine.records import DEFAULT_POOL, Record
 from cloison.engine.store import Store, Transaction
 from cloison.spec.config import Config
+from cloison.spec.driver import State
 from cloison.storage.driver import NO_LIMIT, Size, Tree
 
 if TYPE_CHECKING:
@@ -98,6 +105,17 @@ def _mentions(record: Record, volume: Volume) -> bool:
     )
 
 
+@contextlib.contextmanager
+def _as_options() -> Iterator[None]:
+    """What a driver says of limits is about options of `volume`, and not about keys of an instance."""
+    try:
+        yield
+    except CloisonError as problem:
+        for key, option in (("limits.disk=", "--size "), ("limits.inodes=", "--inodes ")):
+            problem.sentence = problem.sentence.replace(key, option)
+        raise
+
+
 class Volumes:
     """The volumes of one installation; `Engine.volumes` has it."""
 
@@ -115,15 +133,15 @@ class Volumes:
 
     def info(self, volume: Volume, *, with_disk: bool = False) -> VolumeInfo:
         """What there is to know; `with_disk` also measures it, which may take as long as it has many files."""
-        used = self._engine.pools.driver(volume.pool).used(volume.tree).bytes if with_disk else None
+        used = self._engine.pools.driver(volume.pool).used(volume.tree) if with_disk else None
         return VolumeInfo(
             volume.name,
             volume.pool,
             volume.description,
             volume.created_ns,
-            volume.size.bytes,
+            volume.size.bytes or (used.limit.bytes if used else None),
             volume.size.inodes,
-            used,
+            used.bytes if used else None,
             users(self._engine.store, volume),
         )
 
@@ -143,12 +161,8 @@ class Volumes:
         key = f"{VOLUMES}{pool}/{name}"
         self._expect_free(self._engine.store, key, name, pool)
         with full_disk_named(self._engine.layout.data), self._engine.pools.making(pool) as driver:
-            tree = driver.create((), size)
-            if driver.root(tree).image:
-                raise Unsupported(
-                    f"the storage pool {pool} has a disk for each tree, and one disk cannot be in several instances",
-                    hint="make the volume in a pool of the driver overlay, dir or btrfs",
-                )
+            with _as_options():
+                tree = driver.create((), size)
             volume = Volume(name, tree, time.time_ns(), description, size)
             with self._engine.store.transaction() as changes:
                 self._expect_free(changes, key, name, pool)
@@ -175,7 +189,7 @@ class Volumes:
             description=volume.description if description is None else description,
         )
         if changed.size != volume.size:
-            self._engine.pools.driver(volume.pool).resize(volume.tree, changed.size)
+            self._resize(volume, changed.size)
         with self._engine.store.transaction() as changes:
             load(changes, volume.pool, volume.name)
             changes.put(volume.key, _encode(changed))
@@ -197,19 +211,59 @@ class Volumes:
 
     def remove(self, volume: Volume) -> None:
         """Delete it with all that is in it. Raises Busy where an instance uses it, naming which."""
+        self._expect_unused(volume, "be removed")
         with self._engine.freeing():
-            with self._engine.store.transaction() as changes:
+            with self.unmounted(volume, is_for_good=True), self._engine.store.transaction() as changes:
                 load(changes, volume.pool, volume.name)
                 self._expect_unused(volume, "be removed")
                 changes.delete(volume.key)
                 changes.record(f"{volume.pool}/{volume.name}", "volume-removed")
             self._engine.pools.collect(volume.pool)
 
-    def path(self, pool: str, name: str) -> str:
-        """The directory of a volume on the host. Raises NotFound."""
+    def path(self, pool: str, name: str, *, is_shown: bool = True) -> str:
+        """The directory of a volume on the host; with `is_shown` the files are there, also of one that is a disk.
+        Raises NotFound."""
         volume = load(self._engine.store, pool, name)
         files = self._engine.pools.driver(volume.pool).root(volume.tree)
+        if files.image:
+            at = self._engine.layout.volume_run(volume.tree.name)
+            if is_shown:
+                from cloison.storage import shared_disk
+
+                shared_disk.show(files, at)
+            return at
         return f"{files.writable}/upper" if files.lower else files.writable
+
+    def running(self, volume: Volume) -> tuple[str, ...]:
+        """The names of the instances that use it and do not stand still."""
+        found = users(self._engine.store, volume)
+        return tuple(name for name in found if self._engine.get(name).state is not State.STOPPED)
+
+    @contextlib.contextmanager
+    def unmounted(self, volume: Volume, *, is_for_good: bool = False) -> Iterator[None]:
+        """The disk of a volume, where it is one, is not mounted on the host meanwhile. Raises Busy."""
+        if not self._engine.pools.driver(volume.pool).root(volume.tree).image:
+            yield
+            return
+        from cloison.storage import shared_disk
+
+        with shared_disk.hidden(self._engine.layout.volume_run(volume.tree.name), is_for_good=is_for_good):
+            yield
+
+    def _resize(self, volume: Volume, size: Size) -> None:
+        """Also while it is in use, where its pool can."""
+        driver, running = self._engine.pools.driver(volume.pool), self.running(volume)
+        with contextlib.nullcontext() if running else self.unmounted(volume), _as_options():
+            try:
+                driver.resize(volume.tree, size)
+            except (Unsupported, WrongState) as problem:
+                if not running:
+                    raise
+                raise type(problem)(
+                    f"the size of the volume {volume.name!r} cannot be changed like that while it is in"
+                    f" {', '.join(running)}: {problem.sentence}",
+                    hint=f"cloison stop {' '.join(running)}",
+                ) from problem
 
     def _expect_unused(self, volume: Volume, doing: str) -> None:
         """Read within a transaction, which keeps others from beginning to use it."""

@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Invalid, Unsupported
+from cloison.base.errors import Invalid, Unsupported, WrongState
 from cloison.base.ids import new_id
 from cloison.kernel import files, mounts
 from cloison.spec.driver import RootFiles
@@ -63,7 +63,7 @@ class LvmDriver(PlainDriver):
         return Space(int(size), int(int(size) * (100 - float(percent)) / 100))
 
     def resize(self, tree: Tree, size: Size) -> None:
-        """Grow it, also while it is mounted; shrink it while it is not. Raises Invalid, Unsupported."""
+        """Grow it, also while it is mounted; shrink it while it is not. Raises WrongState, Invalid, Unsupported."""
         self._expect(tree)
         if size.inodes is not None:
             raise Unsupported(f"limits.inodes={size.inodes} cannot be: {ext4.NO_INODES}")
@@ -75,6 +75,8 @@ class LvmDriver(PlainDriver):
                 ext4.check(self._ext4, self._device(tree.name))
             ext4.grow(self._ext4, self._device(tree.name))
         elif wanted < present:
+            if self._is_open(volume):
+                raise WrongState(f"the disk of {tree.name} cannot be made smaller while it runs", hint="stop it first")
             ext4.shrink(self._ext4, self._device(tree.name), wanted)
             self._lvm.run("lvreduce", "--yes", "--size", f"{wanted}b", volume)
 

@@ -9,8 +9,13 @@ from cloison.storage.driver import Driver, Tree
 def settle(driver: Driver, tree: Tree) -> None:
     """Bring a new tree to the disk. Raises OSError for a disk that fails."""
     with driver.directories(tree) as found:
-        fd = os.open(found.upper, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            files.settle(fd)
-        finally:
-            os.close(fd)
+        settle_at(found.upper)
+
+
+def settle_at(directory: str) -> None:
+    """Bring all of the file system of a directory to its disk. Raises OSError for a disk that fails."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        files.settle(fd)
+    finally:
+        os.close(fd)

@@ -92,7 +92,7 @@ def _info(invocation: Invocation, name: str, *, as_json: bool) -> None:
     pairs += [("inodes", str(found.inodes))] if found.inodes is not None else []
     pairs += [("used", units.format_size(found.used_bytes or 0)), ("used by", ", ".join(found.used_by) or "-")]
     pairs += [("for", found.description)] if found.description else []
-    pairs += [("files", volumes.path(found.pool, found.name))]
+    pairs += [("files", volumes.path(found.pool, found.name, is_shown=False))]
     click.echo(listed(pairs), nl=False)
 
 

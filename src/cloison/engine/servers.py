@@ -184,7 +184,11 @@ class Servers:
         remotes = self.settings.all_remotes
         if name not in remotes:
             known = ", ".join(sorted(remotes))
-            raise NotFound(f"there is no image {text!r}, and no remote {name!r}", hint=f"the remotes are {known}")
+            raise NotFound(
+                f"there is no remote {name!r}" if rest else f"{text!r} names no server",
+                hint=f"write docker://… for a registry, or REMOTE:NAME; the remotes are {known}",
+                remote=name,
+            )
         if not rest:
             raise Invalid(f"{text!r} names a remote and no image", hint=f"as in {name}:debian/12", reference=text)
         return remotes[name]

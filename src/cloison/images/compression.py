@@ -75,7 +75,7 @@ def plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield from _expanded(kind, start, stream)
         return
     if not start:
-        raise truncated()
+        raise truncated("it is empty")
     what = f"it looks like {kind.lower()}" if kind else "its first bytes are " + repr(start[:6])
     raise Invalid(
         f"this is no archive that can be read: {what}",

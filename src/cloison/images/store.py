@@ -285,4 +285,5 @@ def _no_image(name: str, images: tuple[Image, ...]) -> NotFound:
     known = tuple(_shown(image) for image in images)
     if known:
         return NotFound(f"there is no image {name!r}", hint=f"there is {', '.join(known)}", name=name, images=known)
-    return NotFound(f"there is no image {name!r}, and no other", hint=f"cloison image build {name}", name=name)
+    hint = "`cloison image pull`, `build` and `import` bring some"
+    return NotFound(f"there is no image {name!r}, and no other", hint=hint, name=name)

@@ -66,8 +66,15 @@ def shrink(programs: Programs, at: str, wanted: int) -> None:
         needed = re.search(r"smaller than minimum \((\d+)\)", problem.sentence)
         if needed is None:
             raise
-        least = format_size(int(needed[1]) * _BLOCK_BYTES)
+        least = format_size(int(needed[1]) * _block_bytes(at))
         raise Invalid(
             f"limits.disk={exact_size(wanted)} is less than what is used: at least {least} are needed",
             hint="delete files inside, or choose more",
         ) from problem
+
+
+def _block_bytes(at: str) -> int:
+    """Small ones have blocks of 1 KiB: s_log_block_size, at byte 24 of its superblock, which begins at byte 1024."""
+    with open(at, "rb") as file:
+        file.seek(1024 + 24)
+        return 1024 << int.from_bytes(file.read(4), "little")

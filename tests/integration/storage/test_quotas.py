@@ -36,7 +36,7 @@ def test_a_directory_is_limited_and_df_tells_it_inside(engine: Engine, driver: s
     assert set(web.set("limits.disk=64M", "limits.inodes=5000").live) == {"limits.disk", "limits.inodes"}
     assert filesystem_bytes(web) == 64 * MEBIBYTE
     inside(web, "/bin/dd", "if=/dev/zero", "of=/root/big", "bs=1M", "count=48")
-    with pytest.raises(CloisonError, match=r"limits\.disk=33554432 is less than the"):
+    with pytest.raises(CloisonError, match=r"limits\.disk=32M is less than the"):
         web.set("limits.disk=32M")
     web.set("limits.disk=", "limits.inodes=")
     assert filesystem_bytes(web) > 128 * MEBIBYTE

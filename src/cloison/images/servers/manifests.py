@@ -85,7 +85,7 @@ def kind_of(content: bytes, media_type: str, *, what: str) -> str:
     try:
         said = msgspec.json.decode(content, type=_Kind)
     except msgspec.MsgspecError as problem:
-        raise Remote(f"the manifest of {what} cannot be read: {problem}") from problem
+        raise Remote(f"the manifest of {what} cannot be read: {problem}", hint="is that a registry?") from problem
     told = media_type.partition(";")[0].strip()
     kind = said.media_type or (told if told.startswith("application/vnd.") else "")
     if not kind:
@@ -130,7 +130,13 @@ def manifest(content: bytes, kind: str, *, what: str) -> Manifest:
         if layer.media_type not in LAYERS:
             foreign = "foreign" in layer.media_type or "nondistributable" in layer.media_type
             why = "which is not in the registry itself: it is for Windows" if foreign else "which is not known"
-            raise Unsupported(f"{what} has a layer of type {layer.media_type}, {why}", media_type=layer.media_type)
+            raise Unsupported(
+                f"{what} has a layer of type {layer.media_type}, {why}",
+                hint=""
+                if foreign
+                else "layers of the OCI's and Docker's are: tar, alone or compressed by gzip or zstd",
+                media_type=layer.media_type,
+            )
     if len(body.layers) > MAX_LAYERS:
         raise Unsupported(f"{what} has {len(body.layers)} layers; {MAX_LAYERS} can be mounted over one another")
     for blob in (body.config, *body.layers):
@@ -168,4 +174,4 @@ def _decoded(content: bytes, shape: type[T], what: str) -> T:
     try:
         return msgspec.json.decode(content, type=shape)
     except msgspec.MsgspecError as problem:
-        raise Remote(f"the manifest of {what} cannot be read: {problem}") from problem
+        raise Remote(f"the manifest of {what} cannot be read: {problem}", hint="is that a registry?") from problem

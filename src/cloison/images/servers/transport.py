@@ -10,6 +10,7 @@ Usable from several threads. Source: RFC 9110; httpx, "Advanced usage".
 """
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -180,7 +181,7 @@ class Http:
 
     def _lost(self, url: str, problem: httpx.TransportError) -> Remote:
         """The sentence for a connection that was not to be had, or broke."""
-        why = str(problem) or type(problem).__name__
+        why = re.sub(r"^\[Errno -?\d+\] ", "", str(problem)) or type(problem).__name__
         where = host(url)
         if isinstance(problem, httpx.ProxyError):
             return Broken(

@@ -76,6 +76,6 @@ class Source:
         return False
 
 
-def truncated() -> Truncated:
+def truncated(why: str = "it ends in the middle") -> Truncated:
     """The error for a stream that ends too early."""
-    return Truncated("the archive is truncated: it ends in the middle", hint="copy or download it again")
+    return Truncated(f"the archive is truncated: {why}", hint="copy or download it again")

@@ -101,10 +101,10 @@ def _created(engine: "Engine", sections: Iterator[Section], head: Head, draft: R
                 for section in sections:
                     legs.take(section) if section.kind == "tree" else images.take(section)
                 draft = _with_tree(legs, head, draft, driver.clone(legs.present(), disk_limits.size_of(draft.config)))
-                identity.take_over(engine, draft, head.texts)
-                identity.refresh(engine, draft)
+                texts = identity.written(engine, draft, head.texts)
                 with engine.store.transaction(is_durable=True) as changes:
                     made = claims.claim(changes, engine.layout.root, draft)
+                    identity.keep(changes, made, texts)
                     for each in legs.snapshots():
                         stored.put(changes, made.id, each)
                     changes.record(made.id, "created", f"{made.name} imported")
@@ -163,17 +163,17 @@ def _updated(engine: "Engine", sections: Iterator[Section], head: Head, instance
                 is_restored=False,
             )
             setting.check(engine, before, after.config, before=before.config)
+            texts = identity.written(engine, after, identity.remembered(engine, before) | head.texts)
             with engine.store.transaction(is_durable=True) as changes:
                 after = claims.settled(changes, before, after)
                 for each in legs.snapshots():
                     stored.add(changes, before, each)
                 records.save(changes, after)
+                identity.keep(changes, after, texts)
                 changes.record(before.id, "imported", f"since {head.since_name}")
             images.keep()
         setting.leave_ground(engine, before, after)
         instance.reload()
-        identity.take_over(engine, after, identity.remembered(engine, after) | head.texts)
-        identity.refresh(engine, after)
     engine.pools.collect(tree_of(after).pool)
     return after
 

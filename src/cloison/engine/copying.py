@@ -101,9 +101,8 @@ def _made(
         listed = [msgspec.structs.replace(each, tree=moved.tree(each.tree, each.of.layers)) for each in known]
         tree = target.clone(moved.tree(frozen, draft.layers), disk_limits.size_of(draft.config), progress=progress)
         draft = msgspec.structs.replace(draft, tree=tree)
-        identity.take_over(engine, draft, texts)
         identity.forget_machine(engine, draft)
-        identity.refresh(engine, draft)
+        texts = identity.written(engine, draft, texts)
         if draft.has_templates:
             from cloison.engine import file_templates
 
@@ -112,6 +111,7 @@ def _made(
             if present != source.record.tree:
                 records.save(changes, msgspec.structs.replace(source.record, tree=present))
             made = claims.claim(changes, engine.layout.root, draft)
+            identity.keep(changes, made, texts)
             for each in listed:
                 stored.put(changes, made.id, each)
             changes.record(made.id, "created", f"{made.name} copied from {source.name}")

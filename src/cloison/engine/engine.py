@@ -164,13 +164,14 @@ class Engine:
                     os.mkdir(directory, 0o700)
                     tree = driver.create(image.layers, disk_limits.size_of(wanted), progress=progress)
                     draft = msgspec.structs.replace(_draft(image, name, wanted, instance_id), tree=tree)
-                    identity.refresh(self, draft)
+                    texts = identity.written(self, draft, {})
                     if draft.has_templates:
                         from cloison.engine import file_templates
 
                         file_templates.apply(self, draft, "create")
                     with self.store.transaction() as changes:
                         made = claims.claim(changes, self.layout.root, draft)
+                        identity.keep(changes, made, texts)
                         changes.record(made.id, "created", f"{made.name} {made.image_name}")
                     return Instance(self, made)
             except BaseException:

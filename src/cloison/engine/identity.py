@@ -2,9 +2,14 @@
 
 They are written while it does not run: when it is made or renamed, and before a start of one with nics. Somebody's own
 file stays as it is: a file is replaced only while it is absent, empty, the image's (which is made for nobody in
-particular), or what was written here the last time; that is remembered beside the instance:
+particular), or what was written here the last time; that is remembered in the store:
 
-    <data>/instances/<id>/identity.json     path -> text
+    texts/<id>                              path -> text
+    <data>/instances/<id>/identity.json     the same, of an instance into which none was written since it was kept here
+
+Whoever gives an instance other files writes into those before they are its own, and has the same transaction remember
+it that makes them so (`written`, `keep`). A new name is stored first, with a mark that outlives whoever dies before the
+files say so (`introduce`).
 
 A resolv.conf that is a link belongs to a resolver inside: it stays. systemd-resolved hears of the name servers by a
 file in /etc/systemd/resolved.conf.d instead. Source: hostname(5), hosts(5), resolv.conf(5), resolved.conf(5).
@@ -12,15 +17,15 @@ file in /etc/systemd/resolved.conf.d instead. Source: hostname(5), hosts(5), res
 
 import contextlib
 import errno
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloison.engine import networks
+from cloison.engine import networks, records
 from cloison.engine.networks import NetworkRecord
 from cloison.engine.records import Record
+from cloison.engine.store import Transaction
 from cloison.spec.nics import HOST
 from cloison.storage import offline
 from cloison.storage.driver import RootLayers
@@ -39,18 +44,23 @@ _LOCAL = """127.0.0.1 localhost
 ff02::1 ip6-allnodes
 ff02::2 ip6-allrouters
 """
-_Remembered = dict[str, str]
+Texts = dict[str, str]
 
 
-def remembered(engine: "Engine", record: Record) -> _Remembered:
+def remembered(engine: "Engine", record: Record) -> Texts:
     """The texts that were written into its files the last time, by path."""
-    return _remembered(engine.layout.instance(record.id))
+    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError):
+        entry = engine.store.get(records.texts_key(record.id))
+        if entry is not None:
+            return msgspec.json.decode(entry.value, type=Texts)
+        with open(f"{engine.layout.instance(record.id)}/identity.json", "rb") as file:
+            return msgspec.json.decode(file.read(), type=Texts)
+    return {}
 
 
-def take_over(engine: "Engine", record: Record, texts: _Remembered) -> None:
-    """Its files are those of a snapshot, or of another instance, into which `texts` were written. Only by who has the
-    instance's lock, or is making it."""
-    _remember(engine.layout.instance(record.id), texts)
+def keep(changes: Transaction, record: Record, texts: Texts) -> None:
+    """Remember what `written` has given."""
+    changes.put(records.texts_key(record.id), msgspec.json.encode(texts))
 
 
 def forget_machine(engine: "Engine", record: Record) -> None:
@@ -61,20 +71,28 @@ def forget_machine(engine: "Engine", record: Record) -> None:
             offline.write(layers, MACHINE_ID, b"")
 
 
-def renamed(engine: "Engine", record: Record) -> None:
-    """It has another name than before. Only by who has the instance's lock."""
-    refresh(engine, record)
-    if record.has_templates:
+def introduce(engine: "Engine", record: Record) -> Record:
+    """Tell the files who it is, before a start, and after it has got another name; its record then. Only by who has the
+    instance's lock."""
+    before = remembered(engine, record)
+    after = written(engine, record, before)
+    if record.is_renamed and record.has_templates:
         from cloison.engine import file_templates
 
         file_templates.apply(engine, record, "rename")
+    told = msgspec.structs.replace(record, is_renamed=False)
+    if after != before or record.is_renamed:
+        with engine.store.transaction() as changes:
+            keep(changes, record, after)
+            if record.is_renamed:
+                records.save(changes, told)
+    return told
 
 
-def refresh(engine: "Engine", record: Record) -> None:
-    """Make the files right for the next start. Only by who has the instance's lock, or is making it."""
-    directory = engine.layout.instance(record.id)
+def written(engine: "Engine", record: Record, before: Texts) -> Texts:
+    """Make the files right for the next start: from the texts in them until now to those that are in them then. Only by
+    who has the instance's lock, or is making it, or the tree that `record` names."""
     on = tuple(networks.load(engine.store, nic.on) for nic in record.config.nics.values() if nic.on)
-    before = _remembered(directory)
     after = dict(before)
     paths = (HOSTNAME, HOSTS, RESOLV_CONF)
     own: dict[str, str] = {}
@@ -93,8 +111,7 @@ def refresh(engine: "Engine", record: Record) -> None:
                 after,
                 found.get(path) or offline.look(layers, path),
             )
-    if after != before:
-        _remember(directory, after)
+    return after
 
 
 def wanted(record: Record, on: tuple[NetworkRecord, ...], *, is_resolved: bool) -> Iterator[tuple[str, str]]:
@@ -132,9 +149,10 @@ def _is_resolved(seen: Seen) -> bool:
     return seen.kind is Kind.LINK and _STUB in seen.data
 
 
-def _put(layers: RootLayers, path: str, text: str, known: str | None, after: _Remembered, seen: Seen) -> None:
+def _put(layers: RootLayers, path: str, text: str, known: str | None, after: Texts, seen: Seen) -> None:
+    said = seen.data.decode("latin-1")
     is_free = seen.kind is Kind.ABSENT or (
-        seen.kind is Kind.FILE and (not seen.is_own or not seen.data.strip() or seen.data.decode("latin-1") == known)
+        seen.kind is Kind.FILE and (not seen.is_own or not said.strip() or said in (known, text))
     )
     if not is_free:
         return
@@ -146,16 +164,3 @@ def _put(layers: RootLayers, path: str, text: str, known: str | None, after: _Re
                 raise
             return  # something of the instance's own is in the way, such as a link: it stays
     after[path] = text
-
-
-def _remembered(directory: str) -> _Remembered:
-    with contextlib.suppress(FileNotFoundError, msgspec.MsgspecError), open(f"{directory}/identity.json", "rb") as file:
-        return msgspec.json.decode(file.read(), type=_Remembered)
-    return {}
-
-
-def _remember(directory: str, texts: _Remembered) -> None:
-    path = f"{directory}/identity.json"
-    with open(f"{path}.new", "wb") as file:
-        file.write(msgspec.json.encode(texts))
-    os.rename(f"{path}.new", path)

@@ -150,7 +150,7 @@ class Instance:
             with self._engine.store.transaction() as changes:
                 self._record = claims.settled(changes, self._record, msgspec.structs.replace(self._record, live=None))
                 records.save(changes, self._record)
-        if are_wired(self._record.config.nics):
+        if are_wired(self._record.config.nics) or self._record.is_renamed:
             self._introduce()
         if self._record.has_templates:
             from cloison.engine import file_templates
@@ -385,16 +385,14 @@ class Instance:
         with self.command("rename"):
             self.expect_stopped("be renamed")
             self.adopted()
-            renamed = msgspec.structs.replace(self._record, name=new_name)
+            renamed = msgspec.structs.replace(self._record, name=new_name, is_renamed=True)
             with self._engine.store.transaction() as changes:
                 records.claim_name(changes, new_name, self.id)
                 changes.delete(f"names/{self.name}")
                 records.save(changes, renamed)
                 changes.record(self.id, "renamed", f"{self.name} {new_name}")
             self._record = renamed
-            from cloison.engine import identity
-
-            identity.renamed(self._engine, renamed)
+            self._introduce()
 
     def delete(self, *, force: bool = False) -> None:
         """Delete it with all its files; a running one only with `force`. Raises WrongState."""
@@ -597,7 +595,7 @@ class Instance:
         """Tell the files inside who it is."""
         from cloison.engine import identity
 
-        identity.refresh(self._engine, self._record)
+        self._record = identity.introduce(self._engine, self._record)
 
     def _stop_signal(self) -> int:
         chosen = self._record.config.boot.stop_signal or self._record.stop_signal

@@ -36,7 +36,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     `claims` are what the nics of `config` have, `live_claims` those of `live` where they differ. `layers` are those of
     its image, the uppermost first; `tree` is where its files are, None for one made before there were pools.
     `is_restored`: its present state is that of a snapshot, and it has not been started since. `is_last_run`: it was
-    ephemeral when it was started."""
+    ephemeral when it was started. `is_renamed`: its files do not tell its present name yet."""
 
     id: str
     name: str
@@ -59,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     has_templates: bool = False  # its image has files that are written anew for each instance
     is_restored: bool = False
     is_last_run: bool = False
+    is_renamed: bool = False
     is_copy: bool = False  # of another instance, and not made from its image
 
     @property
@@ -79,6 +80,11 @@ def tree_of(record: Record) -> Tree:
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
+
+
+def texts_key(instance_id: str) -> str:
+    """Where the store has what its files say of it: see `cloison.engine.identity`."""
+    return f"texts/{instance_id}"
 
 
 def load(store: Store, name: str) -> Record:
@@ -153,3 +159,4 @@ def release(changes: Transaction, record: Record) -> None:
     changes.delete(f"names/{record.name}")
     changes.delete(f"ranges/{record.id_base:010}")
     changes.delete(f"instances/{record.id}")
+    changes.delete(texts_key(record.id))

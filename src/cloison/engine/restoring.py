@@ -80,16 +80,15 @@ def _restore(
         after = msgspec.structs.replace(
             after, tree=driver.clone(snapshot.tree, disk_limits.size_of(after.config), progress=progress)
         )
-        texts = identity.remembered(engine, before)
+        texts = identity.written(engine, after, identity.remembered(engine, before) | snapshot.texts)
         with engine.store.transaction(is_durable=True) as changes:
             after = _settled(changes, before, after)
             stored.add(changes, before, _kept(engine, changes, before, PRE_RESTORE))
             records.save(changes, after)
+            identity.keep(changes, after, texts)
             changes.record(before.id, "restored", name)
     setting.leave_ground(engine, before, after)
     instance.reload()
-    identity.take_over(engine, after, texts | snapshot.texts)
-    identity.refresh(engine, after)
 
 
 def rebuild(engine: "Engine", instance: "Instance", image: "Image", *, force: bool, progress: Progress | None) -> None:
@@ -102,17 +101,17 @@ def rebuild(engine: "Engine", instance: "Instance", image: "Image", *, force: bo
         with engine.pools.making(tree_of(before).pool) as driver:
             tree = driver.create(image.layers, disk_limits.size_of(before.config), progress=progress)
             after = msgspec.structs.replace(_of_image(before, image), tree=tree, is_restored=True)
+            texts = identity.written(engine, after, {})
+            if after.has_templates:
+                from cloison.engine import file_templates
+
+                file_templates.apply(engine, after, "create")
             with engine.store.transaction(is_durable=True) as changes:
                 stored.add(changes, before, _kept(engine, changes, before, PRE_REBUILD))
                 records.save(changes, after)
+                identity.keep(changes, after, texts)
                 changes.record(before.id, "rebuilt", after.image_name)
         instance.reload()
-        identity.take_over(engine, after, {})
-        identity.refresh(engine, after)
-        if after.has_templates:
-            from cloison.engine import file_templates
-
-            file_templates.apply(engine, after, "create")
 
 
 def _of_image(record: Record, image: "Image") -> Record:

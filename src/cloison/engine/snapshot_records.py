@@ -122,5 +122,13 @@ def take_moment(changes: Transaction, record: Record, moment_ns: int) -> None:
 def bare(record: Record) -> Record:
     """An instance without what it has to itself: what of it is kept, or becomes another's."""
     return msgspec.structs.replace(
-        record, live=None, claims={}, live_claims=None, tree=None, started_ns=0, is_restored=False, is_last_run=False
+        record,
+        live=None,
+        claims={},
+        live_claims=None,
+        tree=None,
+        started_ns=0,
+        is_restored=False,
+        is_last_run=False,
+        is_renamed=False,
     )

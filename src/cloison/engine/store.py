@@ -9,6 +9,7 @@ all, list by prefix), so that etcd can carry it across machines later. Keys are 
 
     instances/<id>    the instance's record        names/<name>    its id        ranges/<first id>    its id
     snapshots/<id>/<name>, schedules/<id>          see `cloison.engine.snapshot_records`, `cloison.engine.due`
+    texts/<id>        what its files say of it: see `cloison.engine.identity`
     samples/<id>, ledger/<hour>/<id>/<project>     what it consumes: see `cloison.engine.ledger`
 
 Safe for several processes (SQLite's write-ahead log) and several threads (one connection for each).

@@ -24,6 +24,7 @@ from tests.integration.storage.test_transfer import INIT
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.needs_cgroup, pytest.mark.timeout(300)]
 POINTS = 9  # of each command, spread over all its moments
+ALL = 1 << 20
 
 COUNTED = """
 import os, sys
@@ -96,6 +97,7 @@ def expect_order(engine: Engine) -> None:
         assert entry.value.decode() in known
     for entry in (*engine.store.list("snapshots/"), *engine.store.list("schedules/")):
         assert entry.key.split("/")[1] in known
+    assert {entry.key.split("/")[1] for entry in engine.store.list("texts/")} == known
 
 
 @pytest.fixture
@@ -110,9 +112,12 @@ def box(request: pytest.FixtureRequest, engine: Engine, tmp_path: Path) -> Itera
     """A running container with files and a snapshot, in a pool of its kind."""
     with mounted("btrfs", tmp_path) as point:
         pool = "default" if request.param == "overlay" else add_pool(engine, "p", "btrfs", point / "pool")
-        box = engine.launch("busybox", "box", config=INIT, storage=pool)
+        box = engine.launch("busybox", "first", config=INIT, storage=pool)
         write(box, "/root/a", "then")
         box.snapshots.create("then")
+        box.stop(force=True)
+        box.rename("box")  # what its files say of it differs from what they said then
+        box.start()
         write(box, "/root/a", "now")
         yield box
         for instance in engine.instances():
@@ -126,17 +131,19 @@ def expect_the_box(engine: Engine, *, text: str = "now") -> None:
     if box.state is not State.RUNNING:
         assert box.state is State.STOPPED
         box.start()
-    assert inside(box, "cat", "/root/a") == f"{text}\n"
+    assert inside(box, "cat", "/root/a", "/etc/hostname") == f"{text}\nbox\n"
 
 
-def each_moment(root: Path, *words: str, before: Callable[[], object] = lambda: None) -> Iterator[int]:
+def each_moment(
+    root: Path, *words: str, before: Callable[[], object] = lambda: None, points: int = POINTS
+) -> Iterator[int]:
     """Run a command to its end to count its moments, then once for each of some, where it is killed."""
     before()
     total = moments(command(root, *words))
     yield 0
-    for number in range(POINTS):
+    for number in range(min(points, total)):
         before()
-        at = 1 + number * total // POINTS
+        at = 1 + number * total // min(points, total)
         done = command(root, *words, at=at)
         assert done.returncode == -9, (at, total, done)
         yield at
@@ -161,7 +168,8 @@ def test_a_restore(engine: Engine, box: Instance, root: Path) -> None:
             write(box, "/root/a", "now")
             box.stop(force=True)
 
-    for at in each_moment(root, "snapshot", "restore", "box", "then", before=stopped):
+    points = ALL if box.tree.pool == "default" else POINTS
+    for at in each_moment(root, "snapshot", "restore", "box", "then", before=stopped, points=points):
         expect_order(engine)
         names = [each.name for each in engine.get("box").snapshots.list()]
         is_done = engine.get("box").record.is_restored
@@ -239,6 +247,22 @@ def test_a_publication(engine: Engine, box: Instance, root: Path) -> None:
         assert engine.images.known("new") is not None or at
 
 
+def test_a_rename(engine: Engine, box: Instance, root: Path) -> None:
+    def stopped() -> None:
+        (box,) = engine.instances()
+        if box.state is State.RUNNING:
+            box.stop(force=True)
+        if box.name != "box":
+            box.rename("box")
+
+    for at in each_moment(root, "rename", "box", "other", before=stopped, points=ALL):
+        expect_order(engine)
+        (box,) = engine.instances()
+        assert box.name == "other" or at
+        box.start()
+        assert inside(box, "cat", "/etc/hostname") == f"{box.name}\n"
+
+
 def test_a_rebuild(engine: Engine, box: Instance, root: Path) -> None:
     def stopped() -> None:
         box = engine.get("box")
@@ -247,10 +271,15 @@ def test_a_rebuild(engine: Engine, box: Instance, root: Path) -> None:
             box.start()
         box.stop(force=True)
 
-    for _at in each_moment(root, "rebuild", "box", before=stopped):
+    points = ALL if box.tree.pool == "default" else POINTS
+    for at in each_moment(root, "rebuild", "box", before=stopped, points=points):
         expect_order(engine)
         box = engine.get("box")
-        if box.record.is_restored:
-            assert "pre-rebuild" in [each.name for each in box.snapshots.list()]
-        else:
+        assert box.record.is_restored or at
+        if not box.record.is_restored:
             expect_the_box(engine)
+            continue
+        assert "pre-rebuild" in [each.name for each in box.snapshots.list()]
+        with engine.pools.directories(box.record) as layers:  # what its next start begins with
+            assert (Path(layers.upper) / "etc/hostname").read_text() == "box\n"
+            assert not (Path(layers.upper) / "root/a").exists()

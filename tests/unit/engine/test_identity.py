@@ -47,7 +47,7 @@ def refresh(tmp_path: Path) -> Refresh:
     engine.pools = Pools(engine)
 
     def run(*settings: str, **how: Any) -> None:
-        identity.refresh(engine, record(tmp_path, *settings, **how))
+        identity.introduce(engine, record(tmp_path, *settings, **how))
 
     return run
 
@@ -133,8 +133,27 @@ def test_nothing_is_written_twice(refresh: Refresh, etc: Path) -> None:
 
 def test_what_is_remembered_can_be_lost(refresh: Refresh, tmp_path: Path, etc: Path) -> None:
     refresh(ON_LAN)
-    memory = tmp_path / "lib/instances/0123456789ab/identity.json"
-    assert set(msgspec.json.decode(memory.read_bytes())) == {"etc/hostname", "etc/hosts", "etc/resolv.conf"}
-    memory.write_bytes(b"{")
+    store = Store(str(tmp_path / "state.db"))
+    memory = store.get("texts/0123456789ab")
+    assert memory is not None
+    assert set(msgspec.json.decode(memory.value)) == {"etc/hostname", "etc/hosts", "etc/resolv.conf"}
+    with store.transaction() as changes:
+        changes.put("texts/0123456789ab", b"{")
     refresh(ON_LAN, name="db")
     assert (etc / "hostname").read_text() == "web\n"  # nobody knows any more whose that is
+
+
+def test_what_an_older_cloison_remembered_still_counts(refresh: Refresh, tmp_path: Path, etc: Path) -> None:
+    etc.mkdir()
+    (etc / "hostname").write_text("old\n")
+    (tmp_path / "lib/instances/0123456789ab/identity.json").write_text('{"etc/hostname": "old\\n"}')
+    refresh()
+    assert (etc / "hostname").read_text() == "web\n"
+
+
+def test_what_was_written_before_a_death_is_known_again(refresh: Refresh, etc: Path) -> None:
+    etc.mkdir()
+    (etc / "hostname").write_text("web\n")  # and nobody came to remember it
+    refresh()
+    refresh(name="db")
+    assert (etc / "hostname").read_text() == "db\n"

@@ -115,8 +115,10 @@ def verify_images(
 def prune_images(
     engine: "Engine", *, older_than_s: float = 0.0, is_nameless_only: bool = False, is_rehearsal: bool = False
 ) -> "tuple[Image, ...]":
-    """Remove the images that nothing is made from; those that are gone. `older_than_s`: only those that came into the
-    store longer ago than that; `is_nameless_only`: only those without a name; `is_rehearsal`: none, only tell."""
+    """Remove the images that nothing is made from, and what interrupted work has left; the images that are gone.
+
+    `older_than_s`: only those that came into the store longer ago than that; `is_nameless_only`: only those without a
+    name; `is_rehearsal`: none, only tell."""
     gone = []
     with engine.freeing(), engine.pools.still() as mentioned:
         used = {path for tree in mentioned for path in tree.lower}
@@ -127,6 +129,8 @@ def prune_images(
             if is_used or (image.names and is_nameless_only) or created_s(image) > latest:
                 continue
             gone.append(image if is_rehearsal else engine.images.remove(image.digest))
+    if not is_rehearsal:
+        engine.images.clean()
     return tuple(gone)
 
 

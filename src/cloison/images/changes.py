@@ -13,10 +13,10 @@ from cloison.images import blobs, layout
 from cloison.images.files import settle_names
 from cloison.images.image import Facts, Image
 from cloison.images.layout import Descriptor, Index, Layer, Manifest, Record, hex_of
+from cloison.images.workspace import AWAY
 
 # The tag at the end may have capitals, as those of registries do.
 _NAME = re.compile(r"[a-z0-9]+((-+|[._+:@/]{1,2})[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?")
-AWAY = ".away"  # ends the name of a layer that is about to be deleted
 BESIDE = (".skeleton", ".kept")  # end the names of what is kept beside a layer: see `skeleton`
 
 

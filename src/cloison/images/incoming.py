@@ -9,7 +9,8 @@
     tmp/<random>/new/<n>                                      one that is being unpacked
     tmp/<random>/uses/<hex>                                   a layer of the store that is to stay until the end
 
-Several threads may unpack at the same time. Whoever is killed leaves a workspace that `ImageStore.clean` removes.
+Several threads may unpack at the same time. Whoever is killed leaves a workspace that `ImageStore.clean` removes; one
+that `is_resumable` also leaves behind what it has when it fails, and takes over what others have left: see `remains`.
 """
 
 import contextlib
@@ -18,18 +19,20 @@ import itertools
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Invalid
+from cloison.base.errors import Invalid, NoSpace
+from cloison.images import remains
 from cloison.images.image import Facts, Image
 from cloison.images.layout import Layer, hex_of
 from cloison.images.limits import DEFAULT, Limits
 from cloison.images.oci import diff_ids_of
 from cloison.images.pipeline import aside, expanded
+from cloison.images.remains import Part
 from cloison.images.skeleton import Writer
 from cloison.images.system import look
 from cloison.images.tar.reading import Tar
@@ -155,6 +158,22 @@ class Incoming:
             self._layers[name] = found
         return found
 
+    def take_over(self, diff_ids: Collection[str], blobs: Collection[str]) -> None:
+        """Take what others have left of these layers, and of these blobs (as digests), where it is resumable."""
+        for digest in (*diff_ids, *blobs):
+            check_digest(digest)
+        found = remains.take_over(self.path, self._store.lock_path, diff_ids, blobs)
+        with self._taking:
+            self._layers.update({hex_of(layer.diff_id): layer for layer in found})
+
+    def part(self, blob: str, size: int) -> Part:
+        """What there is of a blob, given as its digest, and where more of it goes. The caller closes it."""
+        return Part(f"{self.path}/parts/{hex_of(check_digest(blob))}", size)
+
+    def note(self, layer: Layer) -> None:
+        """Say that a layer was held against all its digests: it is left behind where this work fails."""
+        remains.note(self.path, layer)
+
     def _unpack(self, place: str, chunks: Iterable[bytes], progress: Progress, *, must_end: bool) -> Layer:
         digest = hashlib.sha256()
         with contextlib.ExitStack() as held:
@@ -227,8 +246,21 @@ _HEX_DIGITS = frozenset("0123456789abcdef")
 
 
 @contextlib.contextmanager
-def incoming(store: "ImageStore", limits: Limits = DEFAULT) -> Iterator[Incoming]:
-    """A workspace for one image; what is not finished at the end is removed."""
+def incoming(store: "ImageStore", limits: Limits = DEFAULT, *, is_resumable: bool = False) -> Iterator[Incoming]:
+    """A workspace for one image; what is not finished at the end is removed, or left behind where it `is_resumable`.
+    Where the disk is full, nothing is."""
     store.prepare()
     with full_disk_named(store.root, what="images"), workspace(store.tmp_dir, store.lock_path) as work:
-        yield Incoming(store, work, limits)
+        made = Incoming(store, work, limits)
+        if not is_resumable:
+            yield made
+            return
+        remains.begin(work.path)
+        try:
+            with full_disk_named(store.root, what="images"):
+                yield made
+        except NoSpace:
+            raise
+        except BaseException:
+            remains.leave(work.path, store.lock_path)
+            raise

@@ -5,7 +5,7 @@
     layers/<hex>/             unpacked layers by diff id, ids as the image has them
     layers/<hex>.skeleton     how the stream looked from which it was unpacked, .kept/ what replaced files held: see
                               `skeleton`; a layer without was made here, and has the form of `layers.pack`
-    tmp/<random>/             work in progress: see `workspace`
+    tmp/<random>/             work in progress: see `workspace`; and what downloads leave behind: see `remains`
     builds/<key>.lock         see `building`
     lock                      held while the index, blobs or layers change, never while something is built
     last-build.log            what the programs of the last build said
@@ -89,12 +89,14 @@ class ImageStore:
         config = msgspec.json.encode(layout.config_of(facts, (layer,)))
         return self._add(config, facts, (layer,), lambda: changes.take_layer(self.root, rootfs, layer))
 
-    def incoming(self, limits: "Limits | None" = None) -> "contextlib.AbstractContextManager[Incoming]":
+    def incoming(
+        self, limits: "Limits | None" = None, *, is_resumable: bool = False
+    ) -> "contextlib.AbstractContextManager[Incoming]":
         """Work on an image that comes from elsewhere, with several layers and a config of its own: see `incoming`."""
         from cloison.images.incoming import incoming
         from cloison.images.limits import DEFAULT
 
-        return incoming(self, limits or DEFAULT)
+        return incoming(self, limits or DEFAULT, is_resumable=is_resumable)
 
     def take(self, work: "Incoming", config: bytes, facts: Facts, layers: tuple[Layer, ...]) -> Image:
         """Take over the layers of `work`, and make an image of them. `Incoming.finish` calls it."""
@@ -206,14 +208,15 @@ class ImageStore:
         if not os.path.isdir(self.tmp_dir):
             return ()
         from cloison.images import changes
-        from cloison.images.workspace import remove_tree, rubbish, uses
+        from cloison.images.workspace import AWAY, put_away, remove_tree, rubbish, uses
 
         with self._changing(), self._damage_named():
             removed = changes.put_away(self.root, self._index(), uses(self.tmp_dir))
             left = rubbish(self.tmp_dir)
-        for path in left:
+            away = put_away(left)
+        for path in away:
             remove_tree(path)
-        return (*removed, *(os.path.relpath(path, self.root) for path in left if not path.endswith(changes.AWAY)))
+        return (*removed, *(os.path.relpath(path, self.root) for path in left if not path.endswith(AWAY)))
 
     def prepare(self) -> None:
         """Make the directories of the store where they are missing. Raises NoSpace."""

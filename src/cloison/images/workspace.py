@@ -4,9 +4,11 @@
     tmp/<random>/rootfs/   the root filesystem in the making
     tmp/<random>/log       what the building programs said
     tmp/<random>/uses/     names of layers of the store that are to stay, as long as the lock is held
+    tmp/<random>.away      what is being deleted
 
 What is not locked is rubbish: its owner was killed. A directory is made and locked under the store's lock, and
 rubbish is looked for under the same, so that nobody takes a directory for rubbish before its owner has locked it.
+Some rubbish is of use until it is deleted: see `remains`.
 """
 
 import contextlib
@@ -16,6 +18,8 @@ from collections.abc import Iterator
 import msgspec
 
 from cloison.kernel.locks import exclusive
+
+AWAY = ".away"  # ends the name of what is about to be deleted
 
 
 class Workspace(msgspec.Struct, frozen=True):
@@ -60,6 +64,15 @@ def rubbish(tmp_dir: str) -> tuple[str, ...]:
     with contextlib.suppress(FileNotFoundError):
         return tuple(entry.path for entry in sorted(os.scandir(tmp_dir), key=lambda e: e.name) if _is_left(entry.path))
     return ()
+
+
+def put_away(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Rename rubbish that is about to be deleted, so that nobody takes anything out of it any more; the new names. The
+    caller holds the store's lock, and deletes it without."""
+    for path in paths:
+        if not path.endswith(AWAY):
+            os.rename(path, f"{path}{AWAY}")
+    return tuple(f"{path.removesuffix(AWAY)}{AWAY}" for path in paths)
 
 
 def uses(tmp_dir: str) -> frozenset[str]:

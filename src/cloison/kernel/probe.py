@@ -111,15 +111,20 @@ def read_text(path: str) -> str:
         return os.fsdecode(file.readall())
 
 
+def boot_id() -> str:
+    """Another one after each boot of the host. Source: random(4)."""
+    return read_text("/proc/sys/kernel/random/boot_id").strip()
+
+
 def _holds(kept: HostFacts, place: str) -> bool:
     """Whether what is kept was found in this boot (and so with this kernel), by this user, on this file system."""
-    return (kept.boot_id, kept.euid, kept.device) == (_boot_id(), os.geteuid(), os.stat(place).st_dev)
+    return (kept.boot_id, kept.euid, kept.device) == (boot_id(), os.geteuid(), os.stat(place).st_dev)
 
 
 def _probe(place: str) -> HostFacts:
     system = os.uname()
     return HostFacts(
-        boot_id=_boot_id(),
+        boot_id=boot_id(),
         release=system.release,
         machine=system.machine,
         euid=os.geteuid(),
@@ -170,7 +175,3 @@ def _keep(path: str, found: HostFacts) -> None:
     with open(beside, "xb") as file:
         file.write(msgspec.json.encode(found))
     os.rename(beside, path)
-
-
-def _boot_id() -> str:
-    return read_text("/proc/sys/kernel/random/boot_id").strip()

@@ -1,7 +1,8 @@
 """Bytes of known length and digest from servers that may break off: taken up again from where they broke.
 
 A server that ignores ranges sends all from the beginning again, of which the known part is skipped. Where one server
-fails for good, the next one that is said to have the same is asked for the rest. Source: RFC 9110, section 14.
+fails for good, the next one that is said to have the same is asked for the rest. What has come is written down as long
+as it is not all of it, for whoever asks again after this process was killed. Source: RFC 9110, section 14.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ import httpx
 import msgspec
 
 from cloison.base.errors import CloisonError, Remote, TimedOut
+from cloison.images.remains import Part
 from cloison.images.servers.transport import Broken, Http, chunks, host
 
 _MOST_BREAKS: Final = 100  # of one download: a server that sends a byte at a time is not waited for until the end
@@ -33,25 +35,36 @@ def fetched(
     what: str,
     http: Http,
     heard: Callable[[int], None],
+    part: Part | None = None,
 ) -> Iterator[bytes]:
-    """The `size` bytes of `digest` ("sha256:…"); `heard` is told the length of each piece.
+    """The `size` bytes of `digest` ("sha256:…"); `heard` is told the length of each piece. What `part` has of them is
+    not asked for, what comes is added to it.
 
     Who has read to the end has the bytes that the digest names; before that, nothing is certain. Raises Remote,
     NotFound, Denied."""
     counted = hashlib.sha256()
     offset = 0
+    for piece in part.before() if part else ():
+        offset += len(piece)
+        counted.update(piece)
+        heard(len(piece))
+        yield piece
     for source in sources:
         try:
             for chunk in _patiently(source, size, offset, what, http):
                 offset += len(chunk)
                 counted.update(chunk)
                 heard(len(chunk))
+                if part:
+                    part.add(chunk)
                 yield chunk
             break
         except CloisonError:
             if source is sources[-1] or http.is_aborted:
                 raise
     if f"sha256:{counted.hexdigest()}" != digest:
+        if part:
+            part.drop()
         raise other_bytes(", ".join(source.name for source in sources), what, digest)
 
 

@@ -1,7 +1,8 @@
 """From a registry into the store: manifest, config, and the layers that are not there yet, several at once.
 
 Nothing counts before all of it has come and was held against its digests: the manifest's, the blobs', and those of the
-unpacked streams that the config names. A layer that the store has already is not asked for.
+unpacked streams that the config names. A layer that the store has already is not asked for, and neither is what an
+earlier pull has brought that was broken off: finished layers, and the beginnings of others (`cloison.images.remains`).
 """
 
 import contextlib
@@ -12,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cloison.base.errors import CloisonError, Remote, Unsupported
+from cloison.base.errors import CloisonError, Invalid, Remote, Unsupported
 from cloison.images import oci
 from cloison.images.image import Image
 from cloison.images.layout import Layer
+from cloison.images.remains import Part
 from cloison.images.servers import manifests, memory
 from cloison.images.servers.fetching import fetched
 from cloison.images.servers.manifests import Blob, Manifest
@@ -60,7 +62,7 @@ def pull(store: ImageStore, order: Pull, progress: Progress) -> Image:
         )
     if len(diff_ids) != len(manifest.layers):
         raise Remote(f"the config of {what} names {len(diff_ids)} layers, its manifest {len(manifest.layers)}")
-    with store.incoming() as work:
+    with store.incoming(is_resumable=True) as work:
         layers = _layers(work, order, manifest, diff_ids, progress)
         progress("store", 0, None)
         image = work.finish(document, msgspec.structs.replace(facts, names=order.names, source=what), layers)
@@ -98,24 +100,23 @@ def _config(order: Pull, blob: Blob, what: str) -> bytes:
     return b"".join(_blob(order, blob, f"the config of {what}", lambda _count: None))
 
 
-def _blob(order: Pull, blob: Blob, what: str, heard: Callable[[int], None]) -> Iterator[bytes]:
+def _blob(
+    order: Pull, blob: Blob, what: str, heard: Callable[[int], None], part: Part | None = None
+) -> Iterator[bytes]:
     sources = tuple(source.source(order.reference.repository, blob, what=what) for source in order.sources)
     http = order.sources[-1].http
-    return fetched(sources, blob.size, blob.digest, what=what, http=http, heard=heard)
+    return fetched(sources, blob.size, blob.digest, what=what, http=http, heard=heard, part=part)
 
 
 def _layers(
     work: "Incoming", order: Pull, manifest: Manifest, diff_ids: tuple[str, ...], progress: Progress
 ) -> tuple[Layer, ...]:
     """All layers, the lowest first: those that are missing are fetched and unpacked."""
-    layers: dict[str, Layer] = {}
-    missing: dict[str, Blob] = {}
-    for diff_id, blob in zip(diff_ids, manifest.layers, strict=True):
-        known = work.layer_of(diff_id)
-        if known is not None:
-            layers[diff_id] = known
-        else:
-            missing.setdefault(diff_id, blob)
+    blobs = dict(zip(diff_ids, manifest.layers, strict=True))
+    wanted = [diff_id for diff_id in blobs if not work.has_layer(diff_id)]
+    work.take_over(wanted, [blobs[diff_id].digest for diff_id in wanted])
+    layers = {diff_id: known for diff_id in blobs if (known := work.layer_of(diff_id)) is not None}
+    missing = {diff_id: blob for diff_id, blob in blobs.items() if diff_id not in layers}
     count = _Count(sum(blob.size for blob in missing.values()), progress)
     http = order.sources[-1].http
     pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="cloison-pull")
@@ -134,11 +135,18 @@ def _layers(
 def _layer(work: "Incoming", order: Pull, diff_id: str, blob: Blob, count: "_Count") -> Layer:
     """Fetch and unpack one layer; to the end of what was sent, so that all of it was held against its digest."""
     what = f"layer {blob.digest[7:19]} of {order.reference}"
-    chunks = _blob(order, blob, what, count.add)
-    with sent_by(what):
-        layer = work.unpack(chunks, diff_id=diff_id)
-    for _ in chunks:
-        pass
+    with contextlib.closing(work.part(blob.digest, blob.size)) as part:
+        chunks = _blob(order, blob, what, count.add, part)
+        with sent_by(what):
+            try:
+                layer = work.unpack(chunks, diff_id=diff_id)
+            except Invalid:
+                part.drop()  # what is wrong with it would be so the next time, too
+                raise
+        for _ in chunks:
+            pass
+        work.note(layer)
+        part.drop()
     return layer
 
 

@@ -30,16 +30,31 @@ def ran(*words: str | Path, **more: str) -> str:
     return str(done.stdout)
 
 
-def fetch(place: Path, packages: Sequence[str]) -> list[Path]:
-    """The packages and all that they need, as if nothing were installed, from where this host has its packages."""
-    for name in ("state/lists/partial", "cache/archives/partial"):
-        (place / name).mkdir(parents=True)
-    (place / "status").touch()
-    (place / "apt.conf").write_text(APT.format(place))
+def _apt(place: Path, *words: str) -> None:
+    """apt-get with lists and a status of its own, as if nothing were installed; it has the sources of this host."""
+    if not (place / "apt.conf").exists():
+        for name in ("state/lists/partial", "cache/archives/partial"):
+            (place / name).mkdir(parents=True)
+        (place / "status").touch()
+        (place / "apt.conf").write_text(APT.format(place))
+        _apt(place, "update")
     environment = {"APT_CONFIG": f"{place}/apt.conf", "PATH": "/usr/bin:/bin:/usr/sbin:/sbin"}
-    for words in (("update",), ("install", "--yes", "--download-only", BASE, "apt", *packages)):
-        subprocess.run(["apt-get", "--quiet", *words], env=environment, check=True, capture_output=True, timeout=600)
+    command = ["apt-get", "--quiet", *words]
+    subprocess.run(command, env=environment, check=True, capture_output=True, timeout=600, cwd=place)
+
+
+def fetch(place: Path, packages: Sequence[str]) -> list[Path]:
+    """The packages and all that they need, from where this host has its packages."""
+    _apt(place, "install", "--yes", "--download-only", BASE, "apt", *packages)
     return sorted((place / "cache/archives").glob("*.deb"))
+
+
+def unpacked(place: Path, packages: Sequence[str]) -> Path:
+    """A directory with the files of these packages alone, which are not installed."""
+    _apt(place, "download", *packages)
+    for package in place.glob("*.deb"):
+        ran("dpkg-deb", "--extract", package, place / "root")
+    return place / "root"
 
 
 def as_ubuntus(packages: Sequence[Path], work: Path) -> list[Path]:

@@ -48,8 +48,8 @@ ALL = """\
 {{- instance.privileged }} {{ instance.ephemeral }} {{ instance.type }} {{ trigger }} {{ path -}}
  os={{ config_get("image.os", "none") }}{{ properties.missing }} {{ config_get("user.none", 'x') }}
 {% if instance.ephemeral %}a text holds{% else %}no{% endif %}
-{% if not properties.missing and path != "" %}A{% elif path %}B{% endif %}  	
-{%- if 'a' == "b" or path == "/etc/all" and not properties.x %}
+{% if not properties.missing and path != "" %}A{% elif path %}B{% endif %}
+{{ "" }} 	{%- if 'a' == "b" or path == "/etc/all" and not properties.x %}
 
 C {%- endif -%}
 

@@ -20,7 +20,7 @@ import msgspec
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import Busy, CloisonError, Exists, NotFound, Unsupported, WrongState
 from cloison.base.ids import check_name
-from cloison.engine import records
+from cloison.engine import inspection, records
 from cloison.engine.records import DEFAULT_POOL, Record
 from cloison.engine.store import Store, Transaction
 from cloison.spec.config import Config
@@ -54,12 +54,13 @@ class Volume(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class VolumeInfo(msgspec.Struct, frozen=True):
-    """A volume as it is given out: `used_by` are names of instances, `used_bytes` None where it was not measured."""
+    """A volume as it is given out: `created` is in RFC 3339, `used_by` are names of instances, `used_bytes` is
+    None where it was not measured."""
 
     name: str
     pool: str
     description: str
-    created_ns: int
+    created: str
     size_bytes: int | None
     inodes: int | None
     used_bytes: int | None
@@ -138,7 +139,7 @@ class Volumes:
             volume.name,
             volume.pool,
             volume.description,
-            volume.created_ns,
+            inspection.timestamp(volume.created_ns) or "",
             volume.size.bytes or (used.limit.bytes if used else None),
             volume.size.inodes,
             used.bytes if used else None,

@@ -1,7 +1,6 @@
 """`cloison volume`: files that outlive instances, and that several may have at once."""
 
 import sys
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -69,7 +68,7 @@ def _ls(invocation: Invocation, *, as_json: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
         return
     header = ("POOL", "VOLUME", "SIZE", "CREATED", "USED BY")
-    rows = [(each.pool, each.name, _limit(each), _day(each), ", ".join(each.used_by) or "-") for each in found]
+    rows = [(each.pool, each.name, _limit(each), each.created, ", ".join(each.used_by) or "-") for each in found]
     click.echo(aligned(header, rows, is_bold=shows_colours(sys.stdout)), nl=False)
 
 
@@ -88,7 +87,7 @@ def _info(invocation: Invocation, name: str, *, as_json: bool) -> None:
         click.echo(msgspec.json.format(msgspec.json.encode(found)))
         return
     click.echo(found.name)
-    pairs = [("pool", found.pool), ("created", _day(found)), ("size", _limit(found))]
+    pairs = [("pool", found.pool), ("created", found.created), ("size", _limit(found))]
     pairs += [("inodes", str(found.inodes))] if found.inodes is not None else []
     pairs += [("used", units.format_size(found.used_bytes or 0)), ("used by", ", ".join(found.used_by) or "-")]
     pairs += [("for", found.description)] if found.description else []
@@ -98,10 +97,6 @@ def _info(invocation: Invocation, name: str, *, as_json: bool) -> None:
 
 def _limit(found: "VolumeInfo") -> str:
     return "-" if found.size_bytes is None else units.format_size(found.size_bytes)
-
-
-def _day(found: "VolumeInfo") -> str:
-    return datetime.fromtimestamp(found.created_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 @command.command(

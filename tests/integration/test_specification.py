@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from cloison import Engine, Instance, Unsupported
+from cloison.engine import starting
 from cloison.spec.driver import StepDone
 from cloison.spec.oci import Mount, Rlimit, Spec
 from tests.integration.conftest import entered, init_of, inside
@@ -17,15 +18,15 @@ pytestmark = pytest.mark.needs_root
 def start(engine: Engine, instance: Instance, spec: Spec) -> list[StepDone]:
     """Start `instance` with another specification than its own; the steps that were done."""
     done: list[StepDone] = []
-    request = msgspec.structs.replace(instance._start_request(), spec=spec)
+    request = msgspec.structs.replace(starting.request(engine, instance.record), spec=spec)
     with engine.driver.command(instance.id, "start"):
         engine.driver.start(instance.id, request, done.append)
     return done
 
 
 @pytest.fixture
-def spec(stopped: Instance) -> Spec:
-    return stopped._start_request().spec
+def spec(engine: Engine, stopped: Instance) -> Spec:
+    return starting.request(engine, stopped.record).spec
 
 
 def test_resource_limits_are_set(engine: Engine, stopped: Instance, spec: Spec) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from cloison.engine import inspection, ledger
+from cloison.engine import inspection, ledger, remains
 from cloison.engine.ledger import Holder, Measured
 from cloison.engine.records import Record
 from cloison.engine.results import Stats
@@ -55,20 +55,20 @@ def holder(record: Record) -> Holder:
 def left_by(engine: "Engine", record: Record) -> Iterator[Book]:
     """What books the record of the last run, if there is one, in a transaction; it is marked when the block is left."""
     directory = engine.layout.instance(record.id)
-    left = _read_left(engine, f"{directory}/{inspection.USAGE}") if inspection.has_left_usage(directory) else None
+    left = _read_left(engine, f"{directory}/{remains.USAGE}") if remains.has_left_usage(directory) else None
     if left is None:
         yield lambda _changes: None
         return
     try:
         yield lambda changes: _book_left(engine, changes, record, left)
-        os.fchmod(left.fd, inspection.BOOKED)
+        os.fchmod(left.fd, remains.BOOKED)
     finally:
         os.close(left.fd)
 
 
 def settle(engine: "Engine", record: Record) -> None:
     """Book the record of the last run, if there is one."""
-    if inspection.has_left_usage(engine.layout.instance(record.id)):
+    if remains.has_left_usage(engine.layout.instance(record.id)):
         with left_by(engine, record) as book, engine.store.transaction() as changes:
             book(changes)
 
@@ -90,7 +90,7 @@ def _book_left(engine: "Engine", changes: Transaction, record: Record, left: Lef
     before = ledger.standing_of(changes, record.id)
     if before.record_ns == left.time_ns:
         return  # another has booked it since we read it
-    ended = inspection.read_exit(f"{engine.layout.instance(record.id)}/exit")
+    ended = remains.read_exit(f"{engine.layout.instance(record.id)}/exit")
     began_ns = ended.started_ns if ended is not None else 0
     # What was read of this run was read after its init had begun.
     run_ns = before.run_ns if before.run_ns and before.time_ns >= began_ns else began_ns

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.disk import full_disk_named
-from cloison.base.errors import Busy, CloisonError, Denied, Exists, Invalid, NotFound
+from cloison.base.errors import Busy, Denied, Exists, Invalid
 from cloison.base.ids import check_name, new_id
 from cloison.engine import drivers, records
 from cloison.engine.instance import Instance
 from cloison.engine.layout import Layout, layout
 from cloison.engine.records import Record
-from cloison.engine.results import Repaired
 from cloison.engine.store import Event, Store
 from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
@@ -31,7 +30,7 @@ from cloison.spec.nics import are_wired, by_default
 if TYPE_CHECKING:
     from cloison.engine.billing import LedgerReport
     from cloison.engine.pools import Pools
-    from cloison.engine.results import DueSnapshot, Stats
+    from cloison.engine.results import DueSnapshot, Repaired, Stats
     from cloison.engine.servers import Servers
     from cloison.engine.volumes import Volumes
     from cloison.engine.wiring import Networks
@@ -444,16 +443,6 @@ class Engine:
         """What waits so many seconds for a key on the caller's terminal and gives it, or an empty text."""
         return self.driver.keys()
 
-    def _sweep(self) -> tuple[str, ...]:
-        from cloison.engine import grounds
-
-        return grounds.sweep(self)
-
-    def _sweep_builds(self) -> tuple[str, ...]:
-        from cloison.engine import recipes
-
-        return recipes.sweep(self)
-
     def leave_ground(self, before: records.Record, after: records.Record | None = None) -> None:
         """Give back what the nics of an instance have had of the host, and have no more now that it is gone, or has
         changed to `after`."""
@@ -479,67 +468,14 @@ class Engine:
         """What this host offers, what it lacks, and what to do about it."""
         return (*drivers.check(self.layout), *self.networks.findings())
 
-    def repair(self) -> tuple[Repaired, ...]:
+    def repair(self) -> "tuple[Repaired, ...]":
         """Take back everything that died halfway: of instances, networks, deletions, image builds.
 
-        Raises the first error of an instance that cannot be repaired now, after all others have been."""
+        Raises the first error of what cannot be repaired now, after all others have been."""
+        from cloison.engine import repairing
+
         with self.freeing():
-            return self._repair()
-
-    def _repair(self) -> tuple[Repaired, ...]:
-        from cloison.storage import trees
-
-        done = []
-        failed: list[CloisonError] = []
-        known = records.load_all(self.store)
-        for record in known:
-            try:
-                if Instance(self, record).repair():
-                    done.append(Repaired("instance", record.name))
-                if record.is_last_run and Instance(self, record).end_if_over(timeout_s=0):
-                    done.append(Repaired("ephemeral instance", record.name))
-            except NotFound:
-                continue  # it has been deleted meanwhile
-            except CloisonError as problem:
-                failed.append(problem)  # one that cannot be repaired now must not keep the others from it
-        done += [Repaired("build of an image", name) for name in self._sweep_builds()]
-        done += self._repair_orphans({record.id for record in known})
-        try:
-            done += [Repaired("network without a record", name) for name in self.networks.repair()]
-        except CloisonError as problem:
-            failed.append(problem)
-        for what, find in (("nobody's", self._sweep), ("what somebody had taken from", self.restore_networks)):
-            try:
-                done += [Repaired(what, where) for where in find()]
-            except CloisonError as problem:
-                failed.append(problem)
-        done += [Repaired("deleted instance", name) for name in trees.clean(self.layout.instances)]
-        for pool in self.pools.all():
-            done += [Repaired("files that nothing mentions", name) for name in self.pools.collect(pool.name)]
-        done += [Repaired("image build", name) for name in self.images.clean()]
-        if failed:
-            raise failed[0]
-        return tuple(done)
-
-    def _repair_orphans(self, known: set[str]) -> list[Repaired]:
-        """Directories whose instance is in no record: a creation or a deletion that was cut off."""
-        from cloison.storage import trees
-
-        done = []
-        seen = {*_names(self.layout.instances), *_names(self.layout.run), *_names(f"{self.layout.run}/locks")}
-        for instance_id in sorted(seen - known - {"locks", "networks", "volumes"}):
-            if instance_id.startswith("."):
-                continue
-            with contextlib.suppress(Busy), self.driver.command(instance_id, "repair"):
-                if self.store.get(f"instances/{instance_id}") is not None:
-                    continue  # it has been created meanwhile
-                if self.driver.repair(instance_id):
-                    done.append(Repaired("run directory", instance_id))
-                if os.path.isdir(self.layout.instance(instance_id)):
-                    trees.remove(self.layout.instance(instance_id))
-                    done.append(Repaired("files without an instance", instance_id))
-                self.driver.forget(instance_id)
-        return done
+            return repairing.repair(self)
 
     def command_line(self, *words: str) -> tuple[str, ...]:
         """The command that runs `cloison` on this installation, for a monitor that cannot import anything."""
@@ -565,13 +501,6 @@ def _draft(image: "Image", name: str, wanted: configuration.Config, instance_id:
         is_system=image.is_system,
         has_templates=bool(image.templates),
     )
-
-
-def _names(directory: str) -> list[str]:
-    try:
-        return os.listdir(directory)
-    except FileNotFoundError:
-        return []
 
 
 def open_engine(root: str | None = None) -> Engine:

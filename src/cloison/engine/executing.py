@@ -8,7 +8,8 @@ from cloison.base.errors import Invalid
 from cloison.engine import specification
 from cloison.engine.records import Record
 from cloison.spec.driver import Account, ExecRequest
-from cloison.spec.oci import Process, Spec, User
+from cloison.spec.limits import Limits
+from cloison.spec.oci import Process, User
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -27,8 +28,20 @@ def expect_command(wanted: Wanted) -> None:
         raise Invalid("no command to run", hint="write it after the name, such as: cloison exec web -- ps")
 
 
-def request(record: Record, spec: Spec, wanted: Wanted, account: Account | None) -> ExecRequest:
+def _to_enter(record: Record) -> Record:
+    """A record with the configuration of what runs, and the limits that a command inside needs."""
+    config = record.in_force
+    if config.limits != Limits():
+        from cloison.engine import limits
+
+        config = limits.of_processes(config)
+    return msgspec.structs.replace(record, config=config)
+
+
+def request(record: Record, wanted: Wanted, account: Account | None) -> ExecRequest:
     """What the driver is asked for; without an account the command is root's."""
+    record = _to_enter(record)
+    spec = specification.specification(record)
     variables = dict(item.split("=", 1) for item in specification.environment(record))
     owner = User()
     variables |= {"HOME": "/root", "USER": "root"}

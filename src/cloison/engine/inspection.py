@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from cloison.base.ids import RANGE
 from cloison.base.signals import SIGNALS
+from cloison.engine import remains
 from cloison.engine.records import Record
 from cloison.engine.results import ExitInfo, IdMapInfo, Info, LimitInfo, NicInfo
 from cloison.spec import config as configuration
 from cloison.spec.devices import format_entry
-from cloison.spec.driver import Exit, State, Usage
+from cloison.spec.driver import State, Usage
 from cloison.spec.limit_keys import bounds_text
 from cloison.spec.limits import Amount, Limits
 from cloison.spec.nics import HOST
@@ -18,8 +19,6 @@ from cloison.spec.nics import HOST
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
 
-USAGE = "exit.usage"  # beside the exit record: see cloison.engine.accounting
-BOOKED = 0o400  # the mode of such a record when it has been booked
 _COUNTED_STATES = (State.RUNNING, State.FROZEN, State.STOPPING)
 
 
@@ -118,38 +117,13 @@ def timestamp(time_ns: int) -> str | None:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time_ns // 1_000_000_000))
 
 
-def read_exit(path: str) -> Exit | None:
-    """The exit record that a monitor wrote: lines of a word and a number."""
-    try:
-        with open(path, encoding="ascii") as file:
-            values = {name: int(value) for name, value in (line.split() for line in file)}
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return Exit(
-        values.get("status", 0), values.get("started_ns", 0), values.get("ended_ns", 0), values.get("undo_failed", 0)
-    )
-
-
-def has_left_usage(directory: str) -> bool:
-    """Whether the last run has left a record of what it used that nobody has booked yet. One stat(2)."""
-    try:
-        return os.stat(f"{directory}/{USAGE}").st_mode & 0o777 != BOOKED
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
 def _exit_info(path: str) -> ExitInfo | None:
-    ended = read_exit(path)
+    ended = remains.read_exit(path)
     if ended is None:
         return None
     status = ended.wait_status
     code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
     return ExitInfo(code, _reason(status), timestamp(ended.ended_ns) or "", ended.undo_failed)
-
-
-def is_reboot(wait_status: int) -> bool:
-    """Whether the init asked the kernel for a restart: reboot(2), "Behavior inside PID namespaces"."""
-    return os.WIFSIGNALED(wait_status) and os.WTERMSIG(wait_status) == SIGNALS["HUP"]
 
 
 def _reason(wait_status: int) -> str:

@@ -6,7 +6,6 @@ for the guest, and so holds no lock either: a second, forced one can always over
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,16 +15,11 @@ from cloison.base.disk import full_disk_named
 from cloison.base.errors import Busy, CloisonError, Invalid, NotFound, WrongState
 from cloison.base.ids import check_name
 from cloison.base.signals import signal_number
-from cloison.engine import inspection, records, specification
+from cloison.engine import records, remains
 from cloison.engine.records import Record, tree_of
-from cloison.engine.results import Change, ExecResult, Info, NicInfo
 from cloison.plan.plan import Plan
 from cloison.spec import config as configuration
-from cloison.spec.driver import ExecRequest, Observed, Running, StartRequest, State, Stdio, Usage, Watch
-from cloison.spec.limits import Limits
-from cloison.spec.network import Interface
-from cloison.spec.nics import NONE, are_wired
-from cloison.spec.oci import Mount, Spec
+from cloison.spec.driver import ExecRequest, Observed, Running, State, Stdio, Watch
 from cloison.storage.driver import Tree
 
 if TYPE_CHECKING:
@@ -33,6 +27,7 @@ if TYPE_CHECKING:
     from cloison.engine.files import Files
     from cloison.engine.mounts import Mounts
     from cloison.engine.nics import Nics, Ports, Words
+    from cloison.engine.results import Change, ExecResult, Info, NicInfo
     from cloison.engine.snapshots import Snapshots
 
 LOCK_PATIENCE_S = 5.0
@@ -82,13 +77,15 @@ class Instance:
     def state(self) -> State:
         return self.observe().state
 
-    def info(self, *, with_disk: bool = False) -> Info:
+    def info(self, *, with_disk: bool = False) -> "Info":
         """All there is to know; `with_disk` also measures its files, which takes as long as there are many."""
+        from cloison.engine import inspection
+
         self.reload()
         self._settle()
         return inspection.info(self._engine, self._record, with_disk=with_disk)
 
-    def nic_infos(self) -> tuple[NicInfo, ...]:
+    def nic_infos(self) -> "tuple[NicInfo, ...]":
         """Its nics as they are now, with what they have counted."""
         from cloison.engine import nic_inspection
 
@@ -139,45 +136,12 @@ class Instance:
             self._start(watch)
 
     def _start(self, watch: Watch | None = None) -> None:
+        from cloison.engine import starting
+
         self.expect_stopped("start")
         self.adopted()
         self._settle()
-        request = self._start_request()
-        if self._record.live is not None:  # of the run before: gone before anything runs, whatever happens then
-            from cloison.engine import claims, disk_limits
-
-            disk_limits.settle(self._engine, self._record)
-            with self._engine.store.transaction() as changes:
-                self._record = claims.settled(changes, self._record, msgspec.structs.replace(self._record, live=None))
-                records.save(changes, self._record)
-        if are_wired(self._record.config.nics) or self._record.is_renamed:
-            self._introduce()
-        if self._record.has_templates:
-            from cloison.engine import file_templates
-
-            file_templates.apply(self._engine, self._record, "start")
-        self._engine.driver.start(self.id, request, watch)
-        try:
-            self._note_start()
-        except BaseException:  # nothing runs that is not known to run
-            self._engine.driver.kill(self.id)
-            raise
-
-    def _note_start(self) -> None:
-        before, was_restored = self._record, self._record.is_restored
-        started = msgspec.structs.replace(
-            before, started_ns=time.time_ns(), is_restored=False, is_last_run=before.config.boot.ephemeral
-        )
-        with self._engine.store.transaction(is_durable=was_restored) as changes:
-            records.save(changes, started)
-            changes.record(self.id, "started")
-            if was_restored:
-                from cloison.engine import restoring
-
-                restoring.settle(changes, started)
-        self._record = started
-        if was_restored:
-            self._engine.pools.collect(self.tree.pool)
+        self._record = starting.start(self._engine, self._record, watch)
 
     def stop(self, *, timeout_s: float | None = None, force: bool = False) -> None:
         """Ask its init to shut down; when that takes longer than `timeout_s` (default: boot.stop_timeout_s), or at
@@ -206,44 +170,17 @@ class Instance:
         return deleting.end(self._engine, self, timeout_s=timeout_s)
 
     def _stop(self, *, timeout_s: float | None, force: bool) -> None:
+        from cloison.engine import stopping
+
         self._let_start_finish("stop", is_forced=force)
-        self._engine.store.record(self.id, "stopping")  # before anything is asked: a reboot is measured by it
-        if not force:
-            timeout = self._record.config.boot.stop_timeout_s if timeout_s is None else timeout_s
-            force = not self._ended_by(self._stop_signal(), timeout)
-        began_ns = self.observe().began_ns if force else 0
-        unrecorded = self._engine.driver.kill(self.id) if force else None
-        self._note_end(began_ns, unrecorded)
-
-    def _note_end(self, began_ns: int, unrecorded: Usage | None) -> None:
-        """Record that it was stopped, and in the same transaction what it used."""
-        from cloison.engine import accounting
-
-        with accounting.left_by(self._engine, self._record) as book, self._engine.store.transaction() as changes:
-            book(changes)
-            if unrecorded is not None:
-                accounting.book_death(changes, self._record, began_ns, unrecorded)
-            changes.record(self.id, "stopped")
+        stopping.stop(self._engine, self._record, timeout_s=timeout_s, force=force)
 
     def _settle(self) -> None:
         """Book what its last run has used, where nobody has."""
-        if inspection.has_left_usage(self.directory):
+        if remains.has_left_usage(self.directory):
             from cloison.engine import accounting
 
             accounting.settle(self._engine, self._record)
-
-    def _ended_by(self, number: int, timeout_s: float) -> bool:
-        with self._gone_is_ended():
-            return self._engine.driver.request_stop(self.id, number, timeout_s)
-        return self._engine.driver.wait(self.id, timeout_s)
-
-    @contextlib.contextmanager
-    def _gone_is_ended(self) -> Iterator[None]:
-        try:
-            yield
-        except WrongState as problem:
-            if problem.code != "monitor-gone":
-                raise
 
     def kill(self, signal: str | int = "SIGKILL", *, is_whole_tree: bool = False) -> None:
         """Send its init a signal, by name or number; with `is_whole_tree` every process of it, commands that run inside
@@ -288,8 +225,10 @@ class Instance:
 
     def after_reboot(self) -> None:
         """What its monitor asks for when it has rebooted itself: start it again with its present configuration."""
+        from cloison.engine import stopping
+
         with self.command("start after a reboot", timeout_s=60):
-            if self.state is State.STOPPED and not self._is_told_to_stop():
+            if self.state is State.STOPPED and not stopping.is_told_to_stop(self._engine, self._record):
                 self._engine.store.record(self.id, "rebooted")
                 self._start()
 
@@ -310,7 +249,9 @@ class Instance:
         observed = self.observe()
         if not observed.pid or self._record.started_ns >= observed.began_ns:
             return False
-        self._note_start()
+        from cloison.engine import starting
+
+        self._record = starting.noted(self._engine, self._record)
         return True
 
     def _repair(self) -> bool:
@@ -329,7 +270,7 @@ class Instance:
 
     # --- change ------------------------------------------------------------------------------------------
 
-    def set(self, *assignments: str, scope: str = "both") -> Change:
+    def set(self, *assignments: str, scope: str = "both") -> "Change":
         """Apply `key=value` assignments, all or none: to the stored configuration, and to the running instance what
         can be changed live. `scope` is "both", "live" (only what runs) or "next-start" (only what is stored).
 
@@ -337,7 +278,7 @@ class Instance:
         now, WrongState for "live" where nothing runs; then nothing has changed."""
         return self.change(lambda _configs: assignments, scope=scope)
 
-    def change(self, words: "Words", *, scope: str = "both") -> Change:
+    def change(self, words: "Words", *, scope: str = "both") -> "Change":
         """Apply the assignments that `words` makes of the configurations that are to be changed, as `set` does."""
         from cloison.engine import changing, setting
 
@@ -392,7 +333,9 @@ class Instance:
                 records.save(changes, renamed)
                 changes.record(self.id, "renamed", f"{self.name} {new_name}")
             self._record = renamed
-            self._introduce()
+            from cloison.engine import identity
+
+            self._record = identity.introduce(self._engine, renamed)
 
     def delete(self, *, force: bool = False) -> None:
         """Delete it with all its files; a running one only with `force`. Raises WrongState."""
@@ -411,8 +354,10 @@ class Instance:
 
     def explain(self) -> Plan:
         """The plan that a start would run now. Nothing is touched."""
+        from cloison.engine import starting
+
         self.reload()
-        return self._engine.driver.plan_start(self.id, self._start_request(is_dry=True))
+        return self._engine.driver.plan_start(self.id, starting.request(self._engine, self._record, is_dry=True))
 
     def explain_exec(self, argv: Sequence[str], *, tty: bool = False) -> Plan:
         """The plan that would run `argv` inside. Nothing is touched."""
@@ -430,7 +375,7 @@ class Instance:
         cwd: str = "",
         user: str = "",
         timeout_s: float | None = None,
-    ) -> ExecResult:
+    ) -> "ExecResult":
         """Run a command inside and collect what it writes; streams stay apart and untouched. Raises WrongState when
         the instance is not running, NotFound or Invalid for a command that cannot be run, TimeoutError (the command
         is then killed)."""
@@ -570,104 +515,17 @@ class Instance:
             return
         if state is State.FROZEN:
             self._engine.driver.thaw(self.id, self.name)  # who is frozen hears no signal
-        if state is State.STOPPED and not self._is_about_to_reboot():
-            raise self._not_running(doing, state)
+        if state is State.STOPPED:
+            from cloison.engine import stopping
 
-    def _is_about_to_reboot(self) -> bool:
-        """Whether it has ended to be started again at once, by `after_reboot`."""
-        ended = inspection.read_exit(f"{self.directory}/exit")
-        if ended is None or not inspection.is_reboot(ended.wait_status) or ended.ended_ns < self._record.started_ns:
-            return False
-        return not self._is_told_to_stop()
+            if not stopping.is_about_to_reboot(self._engine, self._record):
+                raise self._not_running(doing, state)
 
     def is_about_to_start(self) -> bool:
         """Whether it has ended to be started again: by its monitor, after a reboot, or by a command that is at it."""
-        words = ("started", "restarting")
-        told = [event.what for event in self._engine.store.events(self.id) if event.what in words]
-        return told[-1:] == ["restarting"] or self._is_about_to_reboot()
+        from cloison.engine import stopping
 
-    def _is_told_to_stop(self) -> bool:
-        """Whether somebody asked for its end since its last start: a stop wins over a reboot."""
-        told = [event.what for event in self._engine.store.events(self.id) if event.what in ("started", "stopping")]
-        return told[-1:] == ["stopping"]
-
-    def _introduce(self) -> None:
-        """Tell the files inside who it is."""
-        from cloison.engine import identity
-
-        self._record = identity.introduce(self._engine, self._record)
-
-    def _stop_signal(self) -> int:
-        chosen = self._record.config.boot.stop_signal or self._record.stop_signal
-        return signal_number(chosen) or 15
-
-    def _specification(
-        self, record: Record, proc_views: tuple[tuple[str, str], ...] = (), mounts: tuple[Mount, ...] = ()
-    ) -> Spec:
-        clocks = (0, 0)
-        if record.config.boot.own_clock:
-            clocks = (time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.clock_gettime_ns(time.CLOCK_MONOTONIC))
-        return specification.specification(
-            record, boottime_ns=clocks[0], monotonic_ns=clocks[1], proc_views=proc_views, mounts=mounts
-        )
-
-    def _mounts(self, *, is_dry: bool) -> tuple[Mount, ...]:
-        """What its configuration asks for besides its own."""
-        if not self._record.config.mounts:
-            return ()
-        from cloison.engine import mounts
-
-        return mounts.placed(self._engine, self._record, is_dry=is_dry)
-
-    def _proc_views(self) -> tuple[tuple[str, str], ...]:
-        """Raises Unsupported where they are insisted on, and this host has none."""
-        wanted = self._record.config.boot.proc_views
-        return () if wanted == "false" else self._engine.driver.proc_views(is_needed=wanted == "true")
-
-    def _to_start(self) -> Record:
-        """Its record with the limits in numbers of this host. Raises Invalid, Unsupported."""
-        config = self._record.config
-        if config.limits == Limits():
-            return self._record
-        from cloison.engine import limits
-
-        return msgspec.structs.replace(self._record, config=limits.resolved(self._engine.driver, config))
-
-    def _to_enter(self) -> Record:
-        """Its record with the configuration of what runs, and the limits that a command inside needs."""
-        self.reload()
-        config = self._record.in_force
-        if config.limits != Limits():
-            from cloison.engine import limits
-
-            config = limits.of_processes(config)
-        return msgspec.structs.replace(self._record, config=config)
-
-    def _interfaces(self, *, is_dry: bool) -> tuple[Interface, ...]:
-        """Its interfaces, whose networks are up then, unless `is_dry`. Most have none of their own to look at."""
-        if not are_wired(self._record.config.nics):
-            return ()
-        from cloison.engine import interfaces
-
-        held = self._record.in_force if is_dry and self.observe().pid else None  # what is lent is not on the host
-        return interfaces.interfaces(self._engine, self._record, is_dry=is_dry, before=held)
-
-    def _start_request(self, *, is_dry: bool = False) -> StartRequest:
-        tree = tree_of(self._record)
-        return StartRequest(
-            name=self.name,
-            spec=self._specification(self._to_start(), self._proc_views(), self._mounts(is_dry=is_dry)),
-            root=self._engine.pools.driver(tree.pool).root(tree),
-            log=self.log_path(),
-            log_size_bytes=self._record.config.console.log_size_bytes,
-            record=f"{self.directory}/exit",
-            reboot=self._engine.command_line("_reboot", self.id),
-            alarm=self._engine.command_line("_oom", self.id),
-            writable=specification.writable_paths(self._record.config),
-            at_end=self._engine.command_line("_ended", self.id) if self._record.config.boot.ephemeral else (),
-            interfaces=self._interfaces(is_dry=is_dry),
-            is_loopback_up=configuration.network_of(self._record.config) != NONE,
-        )
+        return stopping.is_about_to_start(self._engine, self._record)
 
     def _exec_request(
         self,
@@ -683,11 +541,11 @@ class Instance:
 
         wanted = executing.Wanted(tuple(argv), dict(env or {}), cwd, terminal, winsize)
         executing.expect_command(wanted)
-        record = self._to_enter()
+        self.reload()
         account = None
         if user:
             account = self._engine.driver.account(self._expect_running("run a command"), user)
-        return executing.request(record, self._specification(record), wanted, account)
+        return executing.request(self._record, wanted, account)
 
 
 def _read(path: str) -> bytes:

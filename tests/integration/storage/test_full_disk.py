@@ -247,8 +247,8 @@ def test_a_start_that_the_store_cannot_note_is_taken_back(quick: Instance, monke
 
 NOTED_BY_NOBODY = """
 import os, cloison
-from cloison import Instance
-Instance._note_start = lambda _self: os.kill(os.getpid(), 9)
+from cloison.engine import starting
+starting.noted = lambda _engine, _record: os.kill(os.getpid(), 9)
 cloison.open().get("quick").start()
 """
 

@@ -106,7 +106,7 @@ class Pools:
         wanted = os.path.realpath(source) if source.startswith("/") else source
         if wanted in taken:
             raise Exists(f"{source} is the storage pool {taken[wanted]} already")
-        with self._lock(name).alone(timeout_s=LOCK_PATIENCE_S):
+        with self._lock(name).alone(timeout_s=LOCK_PATIENCE_S), self._left_clean(name):
             found = sources.made(driver, self._home(name), source, size)
             pool = Pool(name, driver, found.directory, time.time_ns(), given, found.device)
             try:
@@ -145,7 +145,7 @@ class Pools:
                 changes.delete(f"{POOLS}{name}")
                 changes.record(f"storage/{name}", "storage-deleted")
             sources.unmade(sources.Source(pool.source, pool.device))
-        self._lock(name).remove()
+            self._lock(name).remove()
 
     def info(self, name: str) -> "PoolInfo":
         """All there is to know about a pool. Raises NotFound."""
@@ -198,9 +198,10 @@ class Pools:
     def collect(self, name: str) -> tuple[str, ...]:
         """Delete the trees of a pool that no record mentions; their names. Where somebody is making one just now, the
         last of them does so later."""
-        driver, lock = self.driver(name), self._lock(name)
+        lock = self._lock(name)
         try:
-            with lock.alone():
+            with lock.alone(), self._left_clean(name):
+                driver = self.driver(name)
                 lock.note(is_pending=False)
                 gone = driver.put_away(self.mentioned(name))
         except Busy:
@@ -280,6 +281,16 @@ class Pools:
 
     def _home(self, name: str) -> str:
         return f"{self._engine.layout.data}/storage/{name}"
+
+    @contextlib.contextmanager
+    def _left_clean(self, name: str) -> Iterator[None]:
+        """Nothing is left of a pool that is none, not even its lock. Only by who holds that alone."""
+        try:
+            yield
+        except BaseException:
+            if self._engine.store.get(f"{POOLS}{name}") is None and name != DEFAULT_POOL:
+                self._lock(name).remove()
+            raise
 
     def _lock(self, name: str) -> "PoolLock":
         from cloison.storage.pool_lock import PoolLock

@@ -15,8 +15,11 @@ import fcntl
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import TypeVar
 
+_Held = TypeVar("_Held")
 # struct flock of x86_64 and aarch64: l_type, l_whence, (pad) l_start, l_len, l_pid, (pad)
 _FLOCK = struct.Struct("hh4xqqi4x")
 
@@ -44,11 +47,38 @@ def exclusive(path: str, *, timeout_s: float | None = 0.0) -> Iterator[int]:
 
     `timeout_s` 0 tries once, None waits for ever. Raises BlockingIOError when somebody else holds it.
     A holder may remove the file before it lets go: who waited for it then tries again with the new one."""
+    with _held(path, timeout_s, fcntl.LOCK_EX) as fd:
+        yield fd
+
+
+@contextlib.contextmanager
+def shared(path: str, *, timeout_s: float | None = None) -> Iterator[None]:
+    """Hold `path` (made where it is missing) together with others who want it so; as `exclusive` otherwise."""
+    with _held(path, timeout_s, fcntl.LOCK_SH):
+        yield
+
+
+@contextlib.contextmanager
+def exclusive_in(directory: str, *, timeout_s: float | None = 0.0, mode: int = 0o755) -> Iterator[int]:
+    """Hold `directory`/lock exclusively, as `exclusive` does; a holder may remove the directory as well."""
+    with _held_in(directory, mode, lambda path: exclusive(path, timeout_s=timeout_s)) as fd:
+        yield fd
+
+
+@contextlib.contextmanager
+def shared_in(directory: str, *, timeout_s: float | None = None, mode: int = 0o755) -> Iterator[None]:
+    """Hold `directory`/lock together with others, as `shared` does; who holds it alone may remove the directory."""
+    with _held_in(directory, mode, lambda path: shared(path, timeout_s=timeout_s)):
+        yield
+
+
+@contextlib.contextmanager
+def _held(path: str, timeout_s: float | None, kind: int) -> Iterator[int]:
     deadline = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            _lock(fd, deadline)
+            _lock(fd, deadline, kind)
             if _is_current(fd, path):
                 yield fd
                 return
@@ -57,30 +87,17 @@ def exclusive(path: str, *, timeout_s: float | None = 0.0) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def shared(path: str, *, timeout_s: float | None = None) -> Iterator[None]:
-    """Hold `path` (made where it is missing) together with others who want it so; as `exclusive` otherwise."""
-    deadline = None if timeout_s is None else time.monotonic() + timeout_s
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        _lock(fd, deadline, fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(fd)
-
-
-@contextlib.contextmanager
-def exclusive_in(directory: str, *, timeout_s: float | None = 0.0) -> Iterator[int]:
-    """Hold `directory`/lock exclusively, as `exclusive` does; a holder may remove the directory as well."""
+def _held_in(directory: str, mode: int, hold: Callable[[str], AbstractContextManager[_Held]]) -> Iterator[_Held]:
     with contextlib.ExitStack() as stack:
         while True:
             with contextlib.suppress(FileNotFoundError):  # removed in between, or what is above it: make it again
-                os.makedirs(directory, mode=0o755, exist_ok=True)
-                fd = stack.enter_context(exclusive(f"{directory}/lock", timeout_s=timeout_s))
+                os.makedirs(directory, mode=mode, exist_ok=True)
+                held = stack.enter_context(hold(f"{directory}/lock"))
                 break
-        yield fd
+        yield held
 
 
-def _lock(fd: int, deadline: float | None, kind: int = fcntl.LOCK_EX) -> None:
+def _lock(fd: int, deadline: float | None, kind: int) -> None:
     if deadline is None:
         fcntl.flock(fd, kind)
         return

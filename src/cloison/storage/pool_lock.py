@@ -22,14 +22,14 @@ class PoolLock:
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Hold it with others. Waits for who has it alone: that is for a moment."""
-        with locks.shared(self._made()):
+        with locks.shared_in(self._directory, mode=0o700):
             yield
 
     @contextlib.contextmanager
     def alone(self, *, timeout_s: float = 0.0) -> Iterator[None]:
         """Hold it alone. Raises Busy."""
         try:
-            with locks.exclusive(self._made(), timeout_s=timeout_s):
+            with locks.exclusive_in(self._directory, timeout_s=timeout_s, mode=0o700):
                 yield
         except BlockingIOError:
             name = os.path.basename(self._directory)
@@ -53,13 +53,10 @@ class PoolLock:
             pass
 
     def remove(self) -> None:
-        """Remove the directory, where nothing is left in it but this."""
-        for name in ("lock", "pending"):
+        """Remove the directory, where nothing is left in it but this. Only by who holds it alone: whoever has waited
+        for it makes it again."""
+        for name in ("pending", "lock"):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{self._directory}/{name}")
         with contextlib.suppress(OSError):
             os.rmdir(self._directory)
-
-    def _made(self) -> str:
-        os.makedirs(self._directory, mode=0o700, exist_ok=True)
-        return f"{self._directory}/lock"

@@ -2,39 +2,13 @@
 
 import os
 import sys
-from collections.abc import Iterable
 
 import click
 
-from cloison.base.disk import full_disk_named
 from cloison.base.errors import Exists, Usage
-from cloison.cli.host_files import unwritable_named
+from cloison.cli.host_files import write, write_whole
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, name_argument, pass_invocation
-
-
-def _write(fd: int, chunks: Iterable[bytes]) -> None:
-    for chunk in chunks:
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(fd, view) :]
-
-
-def _write_file(path: str, chunks: Iterable[bytes]) -> None:
-    """Whole or not at all: written beside, and renamed."""
-    beside = f"{path}.part-{os.getpid()}"
-    with full_disk_named(path), unwritable_named(path):
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                _write(fd, chunks)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(beside, path)
-        except BaseException:
-            os.unlink(beside)
-            raise
 
 
 @click.command(
@@ -89,6 +63,6 @@ def command(
     )
     with exported as chunks:
         if target == "-":
-            _write(1, chunks)
+            write(1, chunks)
         else:
-            _write_file(target, chunks)
+            write_whole(target, chunks, 0o600)

@@ -121,7 +121,7 @@ def _export(invocation: Invocation, image: str, target: str, *, form: str | None
     """Write an image as an archive that other programs read.
 
     oci and docker keep the image's id and layers as they came; tar and squashfs hold its files in one tree; lxd is what
-    `lxc image import` takes. A file is written beside and renamed when it is whole.
+    `lxc image import` takes. A file is there when it is whole, or not at all.
     """
     from cloison.engine import image_archives
 
@@ -134,7 +134,9 @@ def _export(invocation: Invocation, image: str, target: str, *, form: str | None
             sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
         return
-    written = _write(target, stream)
+    from cloison.cli.host_files import write_whole
+
+    written = write_whole(target, stream, 0o666)
     invocation.note(f"cloison: wrote {format_size(written)} to {target}")
 
 
@@ -145,30 +147,6 @@ def _by_name(target: str) -> tuple[str, str]:
         return "squashfs", "none"
     ends = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".xz": "xz", ".txz": "xz"}
     return "oci", next((packed for end, packed in ends.items() if name.endswith(end)), "none")
-
-
-def _write(target: str, stream: Iterator[bytes]) -> int:
-    """Write a file, whole or not at all; its length."""
-    from cloison.base.disk import full_disk_named
-    from cloison.cli.host_files import unwritable_named
-
-    directory, name = os.path.split(os.path.abspath(target))
-    beside = f"{directory}/.{name}.{os.urandom(4).hex()}.new"
-    written = 0
-    with unwritable_named(target):
-        fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with full_disk_named(directory), open(fd, "wb") as file:
-            for chunk in stream:
-                written += file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        with unwritable_named(target):
-            os.rename(beside, target)
-    except BaseException:
-        os.unlink(beside)
-        raise
-    return written
 
 
 @click.command("verify", cls=Verb, examples=("cloison image verify", "cloison image verify debian/12 --json"))

@@ -256,6 +256,27 @@ def test_a_broken_download_goes_on_where_it_broke(engine: Engine, lan: str, serv
     assert sum(one.sent for one in server.of("GET", path)) == (tree.directory / path).stat().st_size
 
 
+@pytest.mark.parametrize("kind", ["squashfs", "root.tar.xz"])
+def test_the_next_pull_asks_for_the_rest_of_one_that_failed(
+    engine: Engine, lan: str, server: Proxy, tree: Tree, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr("cloison.images.servers.taking.has_squashfs", lambda: kind == "squashfs")
+    path = tree.file(kind)
+    server.faults = [Fault(path, cut=1_000_000), Fault(path, times=99, cut=0)]
+    with pytest.raises(Remote, match=r"broke|ends"):
+        engine.servers.pull("lan:testix/1")
+    assert engine.images.images() == ()
+    server.faults.clear()
+    server.asked.clear()
+    image = engine.servers.pull("lan:testix/1")
+    (one,) = server.of("GET", path)
+    assert one.headers["range"] == "bytes=1000000-"
+    assert one.sent == (tree.directory / path).stat().st_size - 1_000_000
+    assert Path(image.layers[0], "etc/day").read_text() == "20240202"
+    engine.images.remove("lan:testix/1")
+    nothing_is_there(engine)
+
+
 @pytest.mark.parametrize(
     ("path", "fault", "kind", "said"),
     [

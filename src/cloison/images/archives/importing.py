@@ -57,7 +57,8 @@ def take_in(store: "ImageStore", path: str, wish: Wish, progress: Progress, *, r
         if rootfs:
             root = files.opened(rootfs)
             try:
-                return (split(store, files.chunks(fd), files.chunks(root), wish, progress),)
+                with store.incoming(wish.limits) as work:
+                    return (split(work, files.chunks(fd), files.chunks(root), wish, progress),)
             finally:
                 os.close(root)
         return _from_file(store, fd, wish, progress)
@@ -67,29 +68,30 @@ def take_in(store: "ImageStore", path: str, wish: Wish, progress: Progress, *, r
 
 def take_stream(store: "ImageStore", chunks: Iterable[bytes], wish: Wish, progress: Progress) -> tuple[Image, ...]:
     """The images in an archive that comes as a stream, and is read once. Raises as `take_in`."""
-    peeked = Peeked(iter(chunks))
-    first = peeked.first()
     with store.incoming(wish.limits) as work:
-        if kind_of(first) == "squashfs":
-            return (_from_root(work, wish, unpack_root(work, peeked.chunks(), progress)),)
-        names = files.first_names(peeked.look(), wish.limits)
-        if _is_bundle(names):
-            heard = _heard(progress, None)
-            return _from_bundle(work, streamed(work, peeked.chunks(), heard), wish, progress)
-        return _from_tar(work, names, peeked.chunks(), wish, progress, None)
+        return streamed_in(work, chunks, wish, progress)
 
 
-def split(
-    store: "ImageStore", metadata: Iterable[bytes], rootfs: Iterable[bytes], wish: Wish, progress: Progress
-) -> Image:
+def streamed_in(work: Incoming, chunks: Iterable[bytes], wish: Wish, progress: Progress) -> tuple[Image, ...]:
+    """The same, in a workspace of the caller's."""
+    peeked = Peeked(iter(chunks))
+    if kind_of(peeked.first()) == "squashfs":
+        return (_from_root(work, wish, unpack_root(work, peeked.chunks(), progress)),)
+    names = files.first_names(peeked.look(), wish.limits)
+    if _is_bundle(names):
+        heard = _heard(progress, None)
+        return _from_bundle(work, streamed(work, peeked.chunks(), heard), wish, progress)
+    return _from_tar(work, names, peeked.chunks(), wish, progress, None)
+
+
+def split(work: Incoming, metadata: Iterable[bytes], rootfs: Iterable[bytes], wish: Wish, progress: Progress) -> Image:
     """An image of LXD, Incus or LXC in two parts: an archive of metadata, and a tar or squashfs of the root file
     system. Raises as `take_in`."""
     found = files.small_files(iter(metadata), wish.limits)
     if not _BESIDE & {name.partition("/")[0] for name in found}:
         raise Invalid("the first archive has no metadata: neither metadata.yaml nor LXC's config is in it")
-    with store.incoming(wish.limits) as work:
-        layer = unpack_root(work, rootfs, progress)
-        return _from_root(work, wish, layer, _metadata(found, work.directories((layer,))[0]))
+    layer = unpack_root(work, rootfs, progress)
+    return _from_root(work, wish, layer, _metadata(found, work.directories((layer,))[0]))
 
 
 def unpack_root(work: Incoming, chunks: Iterable[bytes], progress: Progress) -> Layer:

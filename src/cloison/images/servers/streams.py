@@ -22,6 +22,7 @@ import msgspec
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import Denied, NotFound, Remote, TimedOut
 from cloison.images.files import write_beside
+from cloison.images.remains import Part
 from cloison.images.servers import signatures, simplestreams
 from cloison.images.servers.fetching import Source, asking_from, fetched, from_offset
 from cloison.images.servers.settings import Remote as RemoteSettings
@@ -72,10 +73,13 @@ class Streams:
             found += simplestreams.products(self._document(path), server=self.name)
         return tuple(found)
 
-    def chunks(self, item: Item, *, what: str, heard: Callable[[int], None]) -> Iterator[bytes]:
-        """The bytes of a file; who has read to the end has those of its sha256."""
+    def chunks(
+        self, item: Item, *, what: str, heard: Callable[[int], None], part: Part | None = None
+    ) -> Iterator[bytes]:
+        """The bytes of a file, as `fetched`; who has read to the end has those of its sha256."""
         sources = tuple(self._source(address, item.path, what) for address in self._addresses)
-        return fetched(sources, item.size, f"sha256:{item.sha256.lower()}", what=what, http=self.http, heard=heard)
+        digest = f"sha256:{item.sha256.lower()}"
+        return fetched(sources, item.size, digest, what=what, http=self.http, heard=heard, part=part)
 
     def _source(self, address: str, path: str, what: str) -> Source:
         @contextlib.contextmanager

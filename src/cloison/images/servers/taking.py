@@ -1,18 +1,22 @@
 """From a simplestreams server into the store: metadata first, then the root filesystem, unpacked as it comes.
 
 The digests of both are held against the list before the store takes the image over, and so is that of both in a row,
-which is what LXD and Incus call the image's fingerprint.
+which is what LXD and Incus call the image's fingerprint. What has come of it before it broke off is not asked for
+again: see `cloison.images.remains`.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
-from cloison.base.errors import Remote
+from cloison.base.errors import Invalid, Remote
 from cloison.images.archives import importing
 from cloison.images.archives.wish import Wish
 from cloison.images.image import Image
+from cloison.images.incoming import Incoming
 from cloison.images.layout import Layer
+from cloison.images.remains import Part
 from cloison.images.servers import memory
 from cloison.images.servers.fetching import other_bytes
 from cloison.images.servers.memory import Known
@@ -39,22 +43,36 @@ def take(store: ImageStore, streams: Streams, choice: Choice, wish: Wish, progre
     if known is not None:
         return known
     what = f"{choice.product.names[0]} of {streams.name}"
-    count = _Count(choice.size_bytes, progress)
-    hear: Progress = lambda stage, done, total: None if stage == "unpack" else progress(stage, done, total)  # noqa: E731
-    with sent_by(what):
-        if choice.metadata is None:
-            chunks = streams.chunks(choice.rootfs, what=what, heard=count.add)
-            (image,) = importing.take_stream(store, chunks, wish, hear)
-        else:
-            if choice.metadata.size > MAX_METADATA_BYTES:
-                raise Remote(f"the metadata of {what} have {choice.metadata.size} bytes, which is no metadata")
-            metadata = b"".join(streams.chunks(choice.metadata, what=f"the metadata of {what}", heard=count.add))
-            chunks = streams.chunks(choice.rootfs, what=what, heard=count.add)
-            rootfs = _combined(metadata, chunks, choice.combined, what)
-            image = importing.split(store, iter((metadata,)), rootfs, wish, hear)
+    digest = f"sha256:{choice.rootfs.sha256.lower()}"
+    with store.incoming(wish.limits, is_resumable=True) as work, sent_by(what):
+        work.take_over((), (digest,))
+        with contextlib.closing(work.part(digest, choice.rootfs.size)) as part:
+            try:
+                image = _unpacked(work, streams, choice, wish, progress, what, part)
+            except Invalid:
+                part.drop()  # what is wrong with it would be so the next time, too
+                raise
+            part.drop()
     for layer in store.layers_of(image):
         memory.remember(store.layers_dir, layer.diff_id, _mark(choice))
     return image
+
+
+def _unpacked(
+    work: Incoming, streams: Streams, choice: Choice, wish: Wish, progress: Progress, what: str, part: Part
+) -> Image:
+    count = _Count(choice.size_bytes, progress)
+    hear: Progress = lambda stage, done, total: None if stage == "unpack" else progress(stage, done, total)  # noqa: E731
+    if choice.metadata is None:
+        chunks = streams.chunks(choice.rootfs, what=what, heard=count.add, part=part)
+        (image,) = importing.streamed_in(work, chunks, wish, hear)
+        return image
+    if choice.metadata.size > MAX_METADATA_BYTES:
+        raise Remote(f"the metadata of {what} have {choice.metadata.size} bytes, which is no metadata")
+    metadata = b"".join(streams.chunks(choice.metadata, what=f"the metadata of {what}", heard=count.add))
+    chunks = streams.chunks(choice.rootfs, what=what, heard=count.add, part=part)
+    rootfs = _combined(metadata, chunks, choice.combined, what)
+    return importing.split(work, iter((metadata,)), rootfs, wish, hear)
 
 
 def _known(store: ImageStore, choice: Choice, wish: Wish) -> Image | None:

@@ -4,8 +4,9 @@
     web.files.push("site", "/srv/", recursive=True)
 
 It is the same whether the instance runs (what is mounted inside is then seen, too) or not: paths, links and owners are
-those inside. Of one that does not run, the lock is held meanwhile: nobody starts it. Of one that runs nothing is
-held: when it ends on the way, that is an error, and the file that was to be replaced is as it was.
+those inside. Of one that does not run, the lock is held meanwhile: nobody starts it; its volumes are seen in it, and
+what else is mounted in it is not there. Of one that runs nothing is held: when it ends on the way, that is an error,
+and the file that was to be replaced is as it was.
 """
 
 import contextlib
@@ -55,6 +56,7 @@ class Files:
         self._command = command
         self._door: Door | None = None
         self._stack = contextlib.ExitStack()
+        self._absent: dict[str, tuple[str, str]] = {}  # paths: which mount, and of what
 
     def __enter__(self) -> "Files":
         self._door = self._stack.enter_context(self._opened("look at its files"))
@@ -281,6 +283,7 @@ class Files:
             raise Invalid(f"{path!r} is no absolute path inside")
         with contextlib.ExitStack() as stack:
             door = self._door or stack.enter_context(self._opened("work on its files"))
+            self._expect_there(path)
             try:
                 yield door
             except OSError as problem:
@@ -314,9 +317,30 @@ class Files:
         from cloison.storage import files
 
         pools = self._engine.pools
-        tree = records.tree_of(pools.adopt(records.load(self._engine.store, self._instance.id)))
-        with pools.driver(tree.pool).opened(tree) as root, files.below(root) as door:
-            yield door
+        record = pools.adopt(records.load(self._engine.store, self._instance.id))
+        tree = records.tree_of(record)
+        mounts: tuple[tuple[str, str, bool], ...] = ()
+        if record.config.mounts:
+            from cloison.engine.mounts import while_stopped
+
+            mounts, self._absent = while_stopped(self._engine, record.config)
+        try:
+            with pools.driver(tree.pool).opened(tree) as root, files.below(root, mounts) as door:
+                yield door
+        except OSError as problem:
+            raise self._worded("", problem) from problem
+        finally:
+            self._absent = {}
+
+    def _expect_there(self, path: str) -> None:
+        """Of one that does not run: no path below what is mounted only while it does."""
+        whole = f"{os.path.normpath(path)}/"
+        for target, (name, what) in self._absent.items():
+            if whole.startswith(f"{target.rstrip('/')}/"):
+                raise WrongState(
+                    f"{self._named(path)} is in mounts.{name} ({what}), which is there only while it runs",
+                    hint=f"cloison start {self._instance.name}",
+                )
 
 
 def worded(name: str, path: str, problem: OSError) -> CloisonError:

@@ -66,6 +66,23 @@ def placed(
     )
 
 
+def while_stopped(
+    engine: "Engine", config: Config
+) -> tuple[tuple[tuple[str, str, bool], ...], dict[str, tuple[str, str]]]:
+    """What of an instance's mounts is seen by who looks at its files while it does not run: volumes, as (directory of
+    the host, target, read-only), and "" for the directory of all else; and the targets of the latter, each with its
+    name and what it is. Owners in a volume are those inside already; elsewhere only the mount makes them so."""
+    seen, absent = [], {}
+    for name, each in sorted(config.mounts.items(), key=lambda item: item[1].target.split("/")):
+        has_owners = each.idmap is not False or config.security.privileged
+        if each.is_volume and has_owners and not isinstance(each.idmap, HostUser):
+            seen.append((engine.volumes.path(*each.volume), each.target, each.ro))
+        else:
+            seen.append(("", each.target, True))
+            absent[each.target] = (name, each.source or each.type)
+    return tuple(seen), absent
+
+
 def mappings(record: Record, config: Config) -> tuple[IdMapping, ...]:
     """Those of the user namespace of what runs."""
     return () if config.security.privileged else (IdMapping(0, record.id_base, RANGE),)

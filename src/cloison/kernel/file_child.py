@@ -1,6 +1,8 @@
 """The program behind `kernel.file_door`: looks at files of an instance and changes them, on behalf of cloison.
 
     python -I -S file_child.py SOCKET ROOT          the tree below the directory descriptor ROOT, of nobody who runs
+    python -I -S file_child.py SOCKET ROOT below MOUNTS    the same, ROOT being a mount that is attached nowhere, with
+                                                    others in it: MOUNTS is JSON, (source, target, is read-only) each
     python -I -S file_child.py SOCKET PIDFD WHAT    inside the namespaces of a process: WHAT is `user` or `mount`
 
 It is a process of its own, so that no caller's namespaces or ids change. In the namespaces of an unprivileged instance
@@ -31,8 +33,10 @@ Answer = dict[str, Any]
 Answered = tuple[Answer, int]  # the descriptor that goes with it, or -1
 
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
+MS_RDONLY, MS_REMOUNT, MS_BIND, MS_REC, MS_PRIVATE = 0x1, 0x20, 0x1000, 0x4000, 0x40000
+MOVE_MOUNT_F_EMPTY_PATH, AT_FDCWD = 0x4, -100
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, SIGKILL = 1, 4, 9
-SYS_OPENAT2 = 437  # the same on every architecture
+SYS_MOVE_MOUNT, SYS_OPENAT2 = 429, 437  # the same on every architecture
 NO_XDEV, NO_MAGICLINKS, IN_ROOT = 0x01, 0x02, 0x10
 HOW = struct.Struct("=QQQ")
 DIRECTORY = os.O_PATH | os.O_DIRECTORY
@@ -359,6 +363,31 @@ def enter(pidfd: int, what: str) -> int:
     return os.open("/", DIRECTORY | os.O_CLOEXEC)
 
 
+def attach(tree: Tree, mounts: list[tuple[str, str, bool]]) -> None:
+    """Have more file systems in the tree, for this process alone; a source that is empty is a place where there is
+    nothing. The tree is attached first, in a mount namespace of our own, as nothing can be mounted in it otherwise."""
+    checked(LIBC.unshare(CLONE_NEWNS))
+    checked(LIBC.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None))
+    number = ctypes.c_long(SYS_MOVE_MOUNT)
+    checked(LIBC.syscall(number, tree.root, b"", AT_FDCWD, b"/", MOVE_MOUNT_F_EMPTY_PATH))
+    for source, target, is_read_only in mounts:
+        if source:
+            tree.mkdir(target, uid=0, gid=0, mode=0o755, parents=True)  # as a start does
+            mount(tree, target, os.fsencode(source), None, MS_BIND)
+            if is_read_only:
+                mount(tree, target, None, None, MS_REMOUNT | MS_BIND | MS_RDONLY)
+        else:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                mount(tree, target, b"tmpfs", b"tmpfs", MS_RDONLY)
+
+
+def mount(tree: Tree, target: str, source: bytes | None, fstype: bytes | None, flags: int) -> None:
+    """mount(2), at a path of the tree. Raises OSError."""
+    with Held(tree.opened(target, DIRECTORY)) as fd:
+        at = os.fsencode(f"/proc/self/fd/{fd}")
+        checked(LIBC.mount(source, at, fstype, ctypes.c_ulong(flags), None))
+
+
 def requests(sock: socket.socket) -> Iterator[Answer]:
     """Until the caller goes away."""
     while packet := sock.recv(1 << 17):
@@ -385,14 +414,16 @@ def main() -> None:
     sys.meta_path.clear()  # from here on nothing is imported: it would be a file of the guest's
     sys.path.clear()
     try:
-        if len(sys.argv) > 3:
+        if len(sys.argv) == 4:
             pidfd = root
             root = enter(pidfd, sys.argv[3])
         checked(LIBC.prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0))
+        tree = Tree(root, proc, send, pidfd)
+        if len(sys.argv) == 5:
+            attach(tree, json.loads(sys.argv[4]))
     except OSError as problem:
-        send({"errno": problem.errno})
+        send({"errno": problem.errno, **getattr(problem, "facts", {})})
         return
-    tree = Tree(root, proc, send, pidfd)
     send({})
     for request in requests(sock):
         try:

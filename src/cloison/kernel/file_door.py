@@ -155,9 +155,12 @@ def into(pidfd: int, *, is_privileged: bool) -> Iterator[FileDoor]:
 
 
 @contextlib.contextmanager
-def below(root: int) -> Iterator[FileDoor]:
-    """The files below a directory descriptor, with owners as on disk."""
-    with _served(root) as door:
+def below(root: int, mounts: tuple[tuple[str, str, bool], ...] = ()) -> Iterator[FileDoor]:
+    """The files below a directory descriptor, with owners as on disk.
+
+    `mounts` are directories of the host to be seen in it, each with its path there and whether it is read-only; "" for
+    a path below which nothing can be. Then `root` is to be a mount that is attached nowhere. Raises OSError."""
+    with _served(root, *(("below", json.dumps(mounts)) if mounts else ())) as door:
         yield door
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from cloison import Engine, Instance
 from cloison.base.errors import Busy, Host, Invalid, NotFound, Unsupported
-from tests.integration.conftest import ALONE, PROGRAM, empty_installation, eventually, installation
+from tests.integration.conftest import ALONE, PROGRAM, empty_installation, eventually, init_of, installation
 
 pytestmark = pytest.mark.needs_root
 
@@ -252,3 +252,50 @@ def test_packages_are_installed_by_apt_and_start_nothing(debian_images: Path, tm
             instance.delete(force=True)
         finally:
             engine.images.remove(image.digest)
+
+
+APP = """
+base = "busybox"
+command = ["/bin/sleep", "1000"]
+user = "ana"
+workdir = "/srv/app/data"
+
+[[files]]
+path = "/etc/passwd"
+content = "root:x:0:0::/root:/bin/sh\\nana:x:1000:100::/home/ana:/bin/sh\\n"
+
+[[files]]
+path = "/etc/group"
+content = "users:x:100:\\naudio:x:29:ana\\n"
+"""
+
+
+@pytest.mark.needs_cgroup
+def test_a_command_runs_as_whom_and_where_its_image_says(own: Engine, tmp_path: Path) -> None:
+    image = own.build(str(written(tmp_path, APP, "app")))
+    assert (image.user, image.workdir) == ("ana", "/srv/app/data")
+    app = own.launch("app", "app", config=(*ALONE, "security.privileged=true"))
+    place = Path(f"/proc/{init_of(app)}")
+    status = dict(line.split(":\t", 1) for line in (place / "status").read_text().splitlines() if ":\t" in line)
+    assert status["Uid"].split() == ["1000"] * 4 and status["Gid"].split() == ["100"] * 4
+    assert status["Groups"].split() == ["29"] and int(status["CapEff"], 16) == 0
+    assert os.readlink(place / "cwd").endswith("/srv/app/data")
+    assert b"\0HOME=/home/ana\0" in b"\0" + (place / "environ").read_bytes()
+    assert said(app, "stat -c '%u %g %a' /srv/app/data") == "0 0 755\n"
+    again = own.copy("app", "again")
+    again.set("init.uid=0", "init.cwd=/")
+    again.start()
+    assert Path(f"/proc/{init_of(again)}").stat().st_uid == 0
+    derived = own.build(str(written(tmp_path, 'base = "app"\ncommands = ["id -u >/etc/uid"]', "more")))
+    assert (Path(derived.layers[0]) / "etc/uid").read_text() == "0\n"
+    assert derived.user == "ana"
+    own.rebuild("app", "busybox", force=True)
+    assert Path(f"/proc/{init_of(app)}").stat().st_uid == 0
+
+
+@pytest.mark.needs_cgroup
+def test_a_user_that_the_image_does_not_know_makes_no_instance(own: Engine, tmp_path: Path) -> None:
+    own.build(str(written(tmp_path, 'base = "busybox"\nuser = "bea"', "app")))
+    with pytest.raises(NotFound, match="no user 'bea' in it"):
+        own.create("app", "app", config=ALONE)
+    assert own.instances() == ()

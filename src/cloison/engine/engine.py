@@ -164,6 +164,11 @@ class Engine:
                     tree = driver.create(image.layers, disk_limits.size_of(wanted), progress=progress)
                     draft = msgspec.structs.replace(_draft(image, name, wanted, instance_id), tree=tree)
                     texts = identity.written(self, draft, {})
+                    if image.user or image.workdir:
+                        from cloison.engine import runners
+
+                        draft = msgspec.structs.replace(draft, runner=runners.of_image(image))
+                        runners.make_directory(self, draft, image)
                     if draft.has_templates:
                         from cloison.engine import file_templates
 

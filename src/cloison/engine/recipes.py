@@ -182,7 +182,7 @@ class _Build:
                 "a recipe is built in a storage pool of the driver overlay, and there is none",
                 hint="cloison storage create NAME overlay",
             )
-        config = [f"init.command={_WAITING}", f"env.{MARK}={self._key[:16]}"]
+        config = [f"init.command={_WAITING}", "init.uid=0", "init.cwd=/", f"env.{MARK}={self._key[:16]}"]
         if not self._recipe.is_networked:
             config.append("nics.eth0.type=empty")
         pool = "default" if "default" in pools else pools[0]

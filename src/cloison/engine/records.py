@@ -29,6 +29,16 @@ class Claim(msgspec.Struct, frozen=True, omit_defaults=True):
     addresses: tuple[str, ...] = ()
 
 
+class Runner(msgspec.Struct, frozen=True, omit_defaults=True):
+    """As whom and where an image wants its command run; ids as seen inside. `home` "" for nobody in particular."""
+
+    uid: int = 0
+    gid: int = 0
+    groups: tuple[int, ...] = ()
+    home: str = ""
+    cwd: str = "/"
+
+
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """An instance as it is stored. Times are nanoseconds since 1970, 0 is "never".
 
@@ -60,6 +70,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     is_restored: bool = False
     is_last_run: bool = False
     is_renamed: bool = False
+    runner: Runner = Runner()
     is_copy: bool = False  # of another instance, and not made from its image
 
     @property

@@ -15,7 +15,7 @@ import msgspec
 
 from cloison.base.errors import CloisonError, WrongState
 from cloison.base.ids import new_id
-from cloison.engine import claims, disk_limits, identity, records, setting
+from cloison.engine import claims, disk_limits, identity, records, runners, setting
 from cloison.engine import snapshot_records as stored
 from cloison.engine.records import Record, tree_of
 from cloison.engine.snapshot_records import PRE_REBUILD, PRE_RESTORE, SnapshotRecord
@@ -101,6 +101,7 @@ def rebuild(engine: "Engine", instance: "Instance", image: "Image", *, force: bo
         with engine.pools.making(tree_of(before).pool) as driver:
             tree = driver.create(image.layers, disk_limits.size_of(before.config), progress=progress)
             after = msgspec.structs.replace(_of_image(before, image), tree=tree, is_restored=True)
+            runners.make_directory(engine, after, image)
             texts = identity.written(engine, after, {})
             if after.has_templates:
                 from cloison.engine import file_templates
@@ -125,6 +126,7 @@ def _of_image(record: Record, image: "Image") -> Record:
         stop_signal=image.stop_signal,
         is_system=image.is_system,
         has_templates=bool(image.templates),
+        runner=runners.of_image(image),
         is_copy=False,
     )
 

@@ -275,17 +275,30 @@ def capability_sets_of_a_user() -> Capabilities:
 
 def _init(record: Record) -> Process:
     config = record.config
+    user = _init_user(record)
+    env = environment(record)
+    home = (f"HOME={record.runner.home}",) if record.runner.home and user.uid == record.runner.uid else ()
     return Process(
         args=config.init.command or record.command,
-        env=(*environment(record), "TERM=linux"),
-        cwd=config.init.cwd,
+        env=(*(() if any(each.startswith("HOME=") for each in env) else home), *env, "TERM=linux"),
+        cwd=config.init.cwd or record.runner.cwd,
         terminal=True,
-        user=User(config.init.uid, config.init.gid),
+        user=user,
         rlimits=rlimits(config),
         oom_score_adj=config.limits.oom_score,
-        capabilities=capability_sets() if config.init.uid == 0 else capability_sets_of_a_user(),
+        capabilities=capability_sets() if user.uid == 0 else capability_sets_of_a_user(),
         no_new_privileges=config.security.no_new_privs,
     )
+
+
+def _init_user(record: Record) -> User:
+    """Who the configuration says, else who the image does; somebody else has none of the groups of the image's."""
+    init, runner = record.config.init, record.runner
+    if init.uid is None and init.gid is None:
+        return User(runner.uid, runner.gid, additional_gids=runner.groups)
+    if init.uid is None:
+        return User(runner.uid, init.gid or 0)
+    return User(init.uid, init.gid or 0)
 
 
 def _mounts(record: Record, *, is_own_network: bool) -> tuple[Mount, ...]:

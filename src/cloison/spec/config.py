@@ -66,12 +66,12 @@ class Console(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Init(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What runs as pid 1; an empty command is the image's own."""
+    """What runs as pid 1, where, and as whom; what is not said is as the image has it."""
 
     command: tuple[str, ...] = ()
-    cwd: str = "/"
-    uid: int = 0
-    gid: int = 0
+    cwd: str = ""
+    uid: int | None = None
+    gid: int | None = None
 
 
 class Config(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -145,9 +145,9 @@ KEYS: tuple[Key, ...] = (
         field="cloud_init.*",
     ),
     Key("init.command", keys.words, keys.words_text, "runs as pid 1", "/bin/sh"),
-    Key("init.cwd", keys.guest_path, str, "its working directory", "/srv"),
-    Key("init.uid", keys.user_id, str, "its user id, as seen inside", "1000"),
-    Key("init.gid", keys.user_id, str, "its group id, as seen inside", "1000"),
+    Key("init.cwd", keys.guest_path, str, "its working directory (default: the image's own)", "/srv"),
+    Key("init.uid", keys.user_id, str, "its user id, as seen inside (default: the image's own)", "1000"),
+    Key("init.gid", keys.user_id, str, "its group id, as seen inside; 0 where only a user is set", "1000"),
     Key("accounting.project", _project, str, "under which its consumption is counted", "shop", is_live=True),
     *SNAPSHOT_KEYS,
 )

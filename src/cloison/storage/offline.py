@@ -75,6 +75,24 @@ def write(layers: RootLayers, path: str, data: bytes, owner: tuple[int, int] = (
         os.close(directory)
 
 
+def make_directory(layers: RootLayers, path: str) -> None:
+    """Make a directory in the instance's own layer, and those on the way to it, where there is nothing yet. Only while
+    it does not run."""
+    parts = path.strip("/").split("/")
+    directory = os.open(layers.upper, _DIRECTORY)
+    try:
+        for depth, name in enumerate(parts, 1):
+            if look(layers, "/".join(parts[:depth])).kind is Kind.LINK:
+                return
+            if _mode(directory, name) is None:
+                _make_like(layers, parts[:depth], directory)
+            below = os.open(name, _DIRECTORY, dir_fd=directory)
+            os.close(directory)
+            directory = below
+    finally:
+        os.close(directory)
+
+
 def _make_like(layers: RootLayers, path: list[str], directory: int) -> None:
     """Make the last directory of `path` in the instance's own layer: its owner and mode cover those of the image's
     directory, so they are the same; 0755 and root's, where there is none."""

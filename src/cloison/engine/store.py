@@ -29,6 +29,7 @@ from cloison.base.errors import Busy, Denied, Host, NoSpace
 
 BUSY_TIMEOUT_S = 10.0
 KEPT_EVENTS = 10_000
+LOG_BYTES = 1 << 20
 LEAST_BYTES = 128 << 10  # that a btrfs has to have free: see `Store`
 ALL_PIECES = 1 << 10
 _SCHEMA = """
@@ -120,6 +121,20 @@ class Store:
                 if connection.in_transaction:  # SQLite itself takes some back, where the disk is full
                     connection.execute("ROLLBACK")
                 raise
+        self._keep_log_short(connection)
+
+    def _keep_log_short(self, connection: sqlite3.Connection) -> None:
+        """Move what is in SQLite's log to its file when the log has grown, and empty it.
+
+        SQLite's own way begins the log anew with the second transaction after it was moved. A command ends after one,
+        and what has been moved is forgotten with the last process that knew: each next command would read the whole log
+        once more, and write after its end. Source: sqlite.org/walformat.html, "Recovery"; PRAGMA wal_checkpoint."""
+        if _size(f"{self._path}-wal") < LOG_BYTES:
+            return
+        with contextlib.suppress(sqlite3.DatabaseError):  # who reads just now, or a full disk: the next one does it
+            connection.execute("PRAGMA busy_timeout = 0")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        connection.execute(f"PRAGMA busy_timeout = {round(BUSY_TIMEOUT_S * 1000)}")
 
     def record(self, subject: str, what: str, detail: str = "") -> None:
         """Note that something happened."""
@@ -215,6 +230,7 @@ def _connected(path: str) -> sqlite3.Connection:
     try:
         # A crash of the machine may lose the last change, never more.
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # see `Store._keep_log_short`
         _prepare(connection, path)
     except BaseException:
         connection.close()
@@ -236,6 +252,13 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
             if "locked" not in str(problem) or time.monotonic() >= deadline:
                 raise
         time.sleep(0.005)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
 
 
 @contextlib.contextmanager

@@ -1,11 +1,15 @@
 """The state store: revisions, transactions, several threads and processes."""
 
+import sqlite3
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from cloison.engine.store import Store
+from cloison.engine.store import BUSY_TIMEOUT_S, LOG_BYTES, Store
 
 
 @pytest.fixture
@@ -124,3 +128,42 @@ def test_a_durable_change_is_synced_before_it_is_believed(tmp_path: Path) -> Non
     assert level() == 1
     with store.transaction():
         assert level() == 1
+
+
+def test_commands_that_end_without_closing_leave_a_short_log(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        f"sys.path[:0] = {[entry for entry in sys.path if entry]!r}\n"
+        "from cloison.engine.store import Store\n"
+        "with Store(sys.argv[1]).transaction() as changes:\n"
+        "    changes.put(sys.argv[2], os.urandom(300_000))\n"
+        "os._exit(0)\n"
+    )
+    path, lengths = tmp_path / "state.db", []
+    for number in range(12):
+        subprocess.run([sys.executable, "-I", "-c", script, path, str(number)], check=True)
+        lengths.append((tmp_path / "state.db-wal").stat().st_size)
+    assert 0 in lengths
+    assert max(lengths) < LOG_BYTES
+    store = Store(str(path))
+    assert len(store.list("")) == 12
+
+
+def test_a_log_is_not_emptied_under_a_reader(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "state.db"))
+    with store.transaction() as changes:
+        changes.put("a", b"1")
+    reader = sqlite3.connect(tmp_path / "state.db", isolation_level=None)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM kv").fetchone() == (1,)
+    began = time.monotonic()
+    with store.transaction() as changes:
+        changes.put("large", bytes(2 * LOG_BYTES))
+    assert time.monotonic() - began < BUSY_TIMEOUT_S / 2
+    assert reader.execute("SELECT count(*) FROM kv").fetchone() == (1,)
+    reader.execute("COMMIT")
+    assert (tmp_path / "state.db-wal").stat().st_size > LOG_BYTES
+    with store.transaction() as changes:
+        changes.put("b", b"2")
+    assert (tmp_path / "state.db-wal").stat().st_size == 0
+    assert [entry.key for entry in store.list("")] == ["a", "b", "large"]

@@ -4,6 +4,7 @@ The program btrfs(8) does no more with them than these calls, and takes longer t
 include/uapi/linux/btrfs.h, struct btrfs_ioctl_vol_args and _v2; btrfs-subvolume(8); btrfs-ioctl(3).
 """
 
+import errno
 import fcntl
 import os
 import struct
@@ -15,6 +16,19 @@ _READ_ONLY = 1 << 1  # BTRFS_SUBVOL_RDONLY
 _ARGUMENTS = struct.Struct("=qQQ32x4040s")  # fd, transid, flags, unused, name
 _DELETION = struct.Struct("=q4088s")  # fd, name
 _FLAGS = struct.Struct("=Q")
+
+
+def are_possible(directory: str) -> bool:
+    """Whether a directory is in a btrfs: one that is no subvolume's root has no flags (EINVAL), and others have never
+    heard of them (ENOTTY)."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(fd, _GET_FLAGS, bytes(_FLAGS.size))
+    except OSError as problem:
+        return problem.errno == errno.EINVAL
+    finally:
+        os.close(fd)
+    return True
 
 
 def create(path: str) -> None:

@@ -1,7 +1,8 @@
 """The driver `btrfs`: every tree is a subvolume, and shares with others all that is the same.
 
     <pool>/trees/<name>/          a tree; a frozen one is read-only
-    <pool>/images/<digest>/       the files of an image's layers, read-only: trees are snapshots of it
+    <pool>/images/<digest>/       the files of an image's layers, read-only: trees are snapshots of it; <digest> is
+                                  that of its layer, or of the paths of all
     <pool>/images/<digest>.from   the paths of those layers; when one is gone, so is this
     <pool>/trash/<random>/        what is being deleted
 
@@ -10,8 +11,8 @@ Source: btrfs-subvolume(8), btrfs-qgroup(8), btrfs-quota(8).
 
 import contextlib
 import errno
-import hashlib
 import os
+import re
 from collections.abc import Iterable, Iterator
 
 from cloison.base.disk import full_disk_named
@@ -25,6 +26,7 @@ from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, T
 from cloison.storage.in_directory import InDirectoryDriver
 from cloison.storage.programs import Programs
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 _NO_INODES = "btrfs cannot limit inodes; a pool of the driver loop, or of overlay on ext4 or xfs with prjquota, can"
 
 
@@ -42,12 +44,12 @@ class BtrfsDriver(InDirectoryDriver):
 
     def prepare(self) -> None:
         """Make the pool's own directories. Raises Unsupported where `path` is not in a btrfs."""
-        from cloison.kernel import inventory
-
         with full_disk_named(self._path):
             os.makedirs(self._path, mode=0o700, exist_ok=True)
-            fstype = inventory.space(self._path).fstype
-            if fstype != "btrfs":
+            if not subvolumes.are_possible(self._path):
+                from cloison.kernel import inventory
+
+                fstype = inventory.space(self._path).fstype
                 raise Unsupported(
                     f"the pool {self._pool} needs a btrfs, and {self._path} is on {fstype}",
                     hint="give it a directory of a btrfs, or a disk: --source",
@@ -212,12 +214,11 @@ class BtrfsDriver(InDirectoryDriver):
     # --- images --------------------------------------------------------------------------------------------
 
     def _image(self, layers: tuple[str, ...], progress: Progress | None) -> str:
-        from cloison.storage import copying
-
-        digest = hashlib.sha256("\n".join(layers).encode()).hexdigest()[:32]
-        place = f"{self._images}/{digest}"
+        place = f"{self._images}/{_name_of(layers)}"
         if os.path.isdir(place):
             return place
+        from cloison.storage import copying
+
         beside = f"{self._images}/.{new_id()}"
         with full_disk_named(self._path):
             subvolumes.create(beside)  # unseen, until all is in it
@@ -250,3 +251,13 @@ class BtrfsDriver(InDirectoryDriver):
                 return all(os.path.isdir(path) for path in file.read().split("\n"))
         except FileNotFoundError:
             return False
+
+
+def _name_of(layers: tuple[str, ...]) -> str:
+    """The name that an image has here: of one layer, which is called by its digest, that of the layer."""
+    name = os.path.basename(layers[0])
+    if len(layers) == 1 and _DIGEST.fullmatch(name):
+        return name[:32]
+    import hashlib  # with all of libcrypto: longer than the snapshot
+
+    return hashlib.sha256("\n".join(layers).encode()).hexdigest()[:32]

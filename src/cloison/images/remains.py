@@ -8,7 +8,9 @@
 A download that may be taken up again works in such a directory (see `incoming`): it is left over when that is killed,
 and left behind when it fails. Nothing of it counts. It is rubbish as any other workspace without a lock, and
 `ImageStore.clean` removes it; until then, who needs the same layers or blobs takes them over by renames, under the
-store's lock.
+store's lock. What is of no use after that goes into the workspace of who looked, and is removed with it:
+
+    tmp/<random>/spent/<random>/     what was left, without what was taken over
 
 Nothing here was brought to the disk. What the kernel was told it keeps as long as it runs, whoever is killed; so what
 is left of another boot is of no use, and is for `clean`. A part is not verified before the rest has come: then all of
@@ -95,7 +97,7 @@ def note(path: str, layer: Layer) -> None:
 def leave(path: str, store_lock: str) -> None:
     """Leave behind what a workspace holds of use, which its owner is about to remove."""
     with contextlib.suppress(FileNotFoundError):
-        if not os.listdir(f"{path}/whole") and not os.listdir(f"{path}/parts"):
+        if not _is_of_use(path):
             return
         with exclusive(store_lock, timeout_s=None):
             left = f"{os.path.dirname(path)}/{os.urandom(8).hex()}"
@@ -107,21 +109,33 @@ def leave(path: str, store_lock: str) -> None:
 def take_over(path: str, store_lock: str, diff_ids: Collection[str], blobs: Collection[str]) -> tuple[Layer, ...]:
     """Take into the workspace `path` what others have left of these layers and blobs; the layers that are there now."""
     with exclusive(store_lock, timeout_s=None):
-        places = [place for place in rubbish(os.path.dirname(path)) if _is_of_use(place)]
+        left = {place: _boot_of(place) for place in rubbish(os.path.dirname(path)) if not place.endswith(AWAY)}
+        places = [place for place, boot in left.items() if boot == boot_id()]
         found = [layer for diff_id in diff_ids if (layer := _take_layer(places, path, hex_of(diff_id))) is not None]
         for name in map(hex_of, blobs):
             _take_part([f"{place}/parts/{name}" for place in places], f"{path}/parts/{name}")
+        for place, boot in left.items():
+            if boot and (place not in places or not _is_of_use(place)):
+                os.makedirs(f"{path}/spent", exist_ok=True)
+                os.rename(place, f"{path}/spent/{os.path.basename(place)}")
     return tuple(found)
 
 
-def _is_of_use(place: str) -> bool:
-    if place.endswith(AWAY):
-        return False
+def _boot_of(place: str) -> str:
+    """In which boot somebody left something of use there; "" where nobody did."""
     try:
         with open(f"{place}/boot") as file:
-            return file.read() == boot_id()
+            return file.read()
     except FileNotFoundError:
-        return False
+        return ""
+
+
+def _is_of_use(place: str) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # somebody was about to leave it
+        if os.listdir(f"{place}/whole"):
+            return True
+        return any(os.stat(f"{place}/parts/{name}").st_size for name in os.listdir(f"{place}/parts"))
+    return False
 
 
 def _take_layer(places: list[str], path: str, name: str) -> Layer | None:

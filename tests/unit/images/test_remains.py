@@ -84,6 +84,20 @@ def test_a_layer_without_its_mark_is_not_taken_over(store: ImageStore) -> None:
         assert not work.has_layer(digest(ONE))
 
 
+def test_what_is_of_use_for_others_stays(store: ImageStore) -> None:
+    leave(store)
+    leave(store, TWICE, b"begin")
+    with store.incoming(is_resumable=True) as work:
+        work.take_over([digest(ONE)], [])
+        assert len(os.listdir(store.tmp_dir)) == 2  # the one that is spent is in this one
+    with store.incoming(is_resumable=True) as work:
+        work.take_over([digest(TWICE)], [])
+        assert work.has_layer(digest(TWICE)) and len(os.listdir(store.tmp_dir)) == 2  # there still is a part
+        work.take_over([], [BLOB])
+        assert add(work, b"") == b"begin" and len(os.listdir(store.tmp_dir)) == 1
+    assert os.listdir(store.tmp_dir) == []
+
+
 def test_the_longest_part_is_taken_over(store: ImageStore) -> None:
     for part in (b"beg", b"beginning", b"begin"):
         leave(store, part=part)

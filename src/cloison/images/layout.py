@@ -20,10 +20,10 @@ from cloison.base.errors import Host
 from cloison.images.image import Facts, Image
 
 OCI_LAYOUT: Final = b'{"imageLayoutVersion":"1.0.0"}'
-INDEX_TYPE: Final = "application/vnd.oci.image.index.v1+json"
-MANIFEST_TYPE: Final = "application/vnd.oci.image.manifest.v1+json"
-CONFIG_TYPE: Final = "application/vnd.oci.image.config.v1+json"
-LAYER_TYPE: Final = "application/vnd.oci.image.layer.v1.tar"
+OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
+OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
+OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
 RECORD: Final = "cloison.image"
 
@@ -94,7 +94,7 @@ class Record(Facts, frozen=True, kw_only=True, omit_defaults=True):
     layers: tuple[Layer, ...]  # the lowest first
 
 
-EMPTY_INDEX: Final = Index(2, INDEX_TYPE, ())
+EMPTY_INDEX: Final = Index(2, OCI_INDEX, ())
 
 
 def hex_of(digest: str) -> str:
@@ -118,9 +118,9 @@ def manifest_of(config_digest: str, config_bytes: int, layers: tuple[Layer, ...]
     """The manifest document over a config of `config_bytes` bytes and its layers."""
     return Manifest(
         2,
-        MANIFEST_TYPE,
-        Descriptor(CONFIG_TYPE, config_digest, config_bytes),
-        tuple(Descriptor(LAYER_TYPE, layer.diff_id, layer.size_bytes) for layer in layers),
+        OCI_MANIFEST,
+        Descriptor(OCI_CONFIG, config_digest, config_bytes),
+        tuple(Descriptor(OCI_LAYER, layer.diff_id, layer.size_bytes) for layer in layers),
     )
 
 
@@ -129,7 +129,7 @@ def entry(digest: str, manifest_bytes: int, record: Record) -> Descriptor:
     annotations = {RECORD: msgspec.json.encode(record).decode()}
     if record.names:
         annotations[REF_NAME] = record.names[0]
-    return Descriptor(MANIFEST_TYPE, digest, manifest_bytes, annotations)
+    return Descriptor(OCI_MANIFEST, digest, manifest_bytes, annotations)
 
 
 def record_of(line: Descriptor) -> Record:

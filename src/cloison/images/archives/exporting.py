@@ -107,10 +107,10 @@ def _bundle(store: "ImageStore", image: Image, more: tuple[tuple[str, bytes], ..
     manifest = msgspec.json.encode(layout.manifest_of(f"sha256:{config_digest}", len(config), layers))
     digest = hashlib.sha256(manifest).hexdigest()
     lines = tuple(
-        layout.Descriptor(layout.MANIFEST_TYPE, f"sha256:{digest}", len(manifest), _annotations(name))
+        layout.Descriptor(layout.OCI_MANIFEST, f"sha256:{digest}", len(manifest), _annotations(name))
         for name in image.names or ("",)
     )
-    index = msgspec.json.encode(layout.Index(2, layout.INDEX_TYPE, lines))
+    index = msgspec.json.encode(layout.Index(2, layout.OCI_INDEX, lines))
     yield _directory("blobs/") + _directory("blobs/sha256/")
     yield writing.whole("oci-layout", layout.OCI_LAYOUT) + writing.whole("index.json", index)
     for name, content in more:

@@ -102,7 +102,7 @@ def _image(bundle: Bundle, entry: Blob, platform: Platform, names: tuple[str, ..
         for _ in range(_MOST_LISTS):
             content = _blob(bundle, entry)
             kind = manifests.kind_of(content, entry.media_type, what=what)
-            if kind in (manifests.OCI_INDEX, manifests.DOCKER_LIST):
+            if kind in manifests.LISTS:
                 entry = manifests.chosen(content, platform, what=what)
                 continue
             manifest = manifests.manifest(content, kind, what=what)

@@ -14,20 +14,18 @@ from typing import Final, TypeVar
 import msgspec
 
 from cloison.base.errors import Invalid, NotFound, Remote, Unsupported
+from cloison.images.layout import OCI_CONFIG, OCI_INDEX, OCI_LAYER, OCI_MANIFEST
 from cloison.images.servers.platforms import Platform, suits
 
 T = TypeVar("T")
 
-OCI_INDEX: Final = "application/vnd.oci.image.index.v1+json"
-OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
-OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
-OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 DOCKER_LIST: Final = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST: Final = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_CONFIG: Final = "application/vnd.docker.container.image.v1+json"
 DOCKER_LAYER: Final = "application/vnd.docker.image.rootfs.diff.tar"
 DOCKER_SCHEMA1: Final = "application/vnd.docker.distribution.manifest.v1+"
-ACCEPTED: Final = (OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_LIST)
+LISTS: Final = (OCI_INDEX, DOCKER_LIST)
+ACCEPTED: Final = (OCI_MANIFEST, DOCKER_MANIFEST, *LISTS)
 LAYERS: Final = {
     OCI_LAYER: "",
     f"{OCI_LAYER}+gzip": "gzip",

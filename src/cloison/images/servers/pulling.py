@@ -85,11 +85,11 @@ def _manifest(order: Pull, what: str) -> tuple[Pull, Manifest]:
 def _manifest_from(source: Registry, order: Pull, what: str) -> Manifest:
     repository = order.reference.repository
     found: Document = source.manifest(repository, order.reference.wanted, what=what)
-    if found.kind in (manifests.OCI_INDEX, manifests.DOCKER_LIST):
+    if found.kind in manifests.LISTS:
         entry = manifests.chosen(found.content, order.platform, what=what)
         manifests.check_digest(entry.digest, what=what)
         found = source.manifest(repository, entry.digest, what=what)
-        if found.kind in (manifests.OCI_INDEX, manifests.DOCKER_LIST):
+        if found.kind in manifests.LISTS:
             raise Remote(f"{what} is a list of lists of platforms, which nothing makes")
     return manifests.manifest(found.content, found.kind, what=what)
 

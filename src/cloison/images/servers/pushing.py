@@ -19,7 +19,7 @@ import msgspec
 
 from cloison.base.errors import Host, Invalid, Remote
 from cloison.images.image import Image
-from cloison.images.layout import Layer
+from cloison.images.layout import OCI_CONFIG, OCI_MANIFEST, Layer
 from cloison.images.servers import manifests, memory
 from cloison.images.servers.manifests import Blob
 from cloison.images.servers.memory import Known
@@ -193,7 +193,7 @@ def _compressed(pieces: Iterator[bytes], compression: str) -> Iterator[bytes]:
 def _config(store: ImageStore, order: Push) -> Blob:
     """See to it that the registry has the config, byte for byte."""
     content = store.config_of(order.image)
-    kind = manifests.DOCKER_CONFIG if order.is_docker else manifests.OCI_CONFIG
+    kind = manifests.DOCKER_CONFIG if order.is_docker else OCI_CONFIG
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     repository, what = order.reference.repository, f"a push to {order.reference}"
     if not order.registry.has_blob(repository, digest, what=what, scopes=pushing(repository)):
@@ -206,7 +206,7 @@ def _manifest(order: Push, content: bytes) -> str:
     digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
     repository, what = order.reference.repository, f"a push to {order.reference}"
     place = f"/v2/{repository}/manifests/{order.reference.tag}"
-    headers = {"Content-Type": manifests.DOCKER_MANIFEST if order.is_docker else manifests.OCI_MANIFEST}
+    headers = {"Content-Type": manifests.DOCKER_MANIFEST if order.is_docker else OCI_MANIFEST}
     scopes = pushing(repository)
     with order.registry.asked(
         "PUT", place, what=what, scopes=scopes, headers=headers, content=content, is_repeated=True

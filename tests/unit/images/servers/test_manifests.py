@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from cloison.base.errors import NotFound, Remote, Unsupported
+from cloison.images import layout
 from cloison.images.servers import manifests, platforms
 from cloison.images.servers.platforms import Platform
 
 DIGEST = "sha256:" + "ab" * 32
-CONFIG = {"mediaType": manifests.OCI_CONFIG, "digest": DIGEST, "size": 2}
+CONFIG = {"mediaType": layout.OCI_CONFIG, "digest": DIGEST, "size": 2}
 
 
 def document(value: Any) -> bytes:
@@ -20,7 +21,7 @@ def document(value: Any) -> bytes:
 def entry(number: int, architecture: str, variant: str = "", system: str = "linux") -> dict[str, Any]:
     platform = {"architecture": architecture, "os": system} | ({"variant": variant} if variant else {})
     digest = f"sha256:{number:064}"
-    return {"mediaType": manifests.OCI_MANIFEST, "digest": digest, "size": 1, "platform": platform}
+    return {"mediaType": layout.OCI_MANIFEST, "digest": digest, "size": 1, "platform": platform}
 
 
 def chosen(wanted: Platform, *entries: dict[str, Any]) -> int:
@@ -50,9 +51,9 @@ def test_a_list_of_one_without_a_platform_is_that_one() -> None:
     ("content", "told", "kind"),
     [
         ({"mediaType": manifests.DOCKER_MANIFEST}, "text/plain", manifests.DOCKER_MANIFEST),
-        ({"schemaVersion": 2}, f"{manifests.OCI_INDEX}; charset=utf-8", manifests.OCI_INDEX),
-        ({"config": {}}, "application/json", manifests.OCI_MANIFEST),
-        ({"manifests": []}, "", manifests.OCI_INDEX),
+        ({"schemaVersion": 2}, f"{layout.OCI_INDEX}; charset=utf-8", layout.OCI_INDEX),
+        ({"config": {}}, "application/json", layout.OCI_MANIFEST),
+        ({"manifests": []}, "", layout.OCI_INDEX),
     ],
 )
 def test_the_kind_is_told_by_the_document_then_by_the_server(content: Any, told: str, kind: str) -> None:
@@ -84,13 +85,13 @@ def test_what_is_no_manifest_is_named(content: bytes) -> None:
 def test_a_layer_of_unknown_kind_is_named(layer: str, said: str) -> None:
     body = {"config": CONFIG, "layers": [{"mediaType": layer, "digest": DIGEST, "size": 1}]}
     with pytest.raises(Unsupported, match=said):
-        manifests.manifest(document(body), manifests.OCI_MANIFEST, what="x")
+        manifests.manifest(document(body), layout.OCI_MANIFEST, what="x")
 
 
 def test_an_artifact_is_no_image() -> None:
     body = {"config": CONFIG | {"mediaType": "application/vnd.cncf.helm.config.v1+json"}, "layers": []}
     with pytest.raises(Unsupported, match="artifact of type application/vnd"):
-        manifests.manifest(document(body), manifests.OCI_MANIFEST, what="x")
+        manifests.manifest(document(body), layout.OCI_MANIFEST, what="x")
 
 
 @pytest.mark.parametrize("digest", ["", "sha256:..", "sha256:../../x", "md5:ab", "sha512:" + "a" * 128])

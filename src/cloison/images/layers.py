@@ -69,15 +69,12 @@ def measure(directory: str, progress: Callable[[int], None]) -> Layer:
 
 def settle(directory: str) -> None:
     """Bring everything below `directory` to the disk, before a name is given to it. Raises NoSpace, Host."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with full_disk_named(directory, what="images"):
-            files.settle(fd)
+            files.settle_at(directory)
     except OSError as problem:
         raise Host(
             f"the disk does not take what was written to {directory}: {problem.strerror}",
             hint="look at the kernel's log, and at the disk",
             path=directory,
         ) from problem
-    finally:
-        os.close(fd)

@@ -45,14 +45,11 @@ def look(directories: tuple[str, ...]) -> System:
     said: dict[str, str] = {}
     architecture = stop = ""
     for directory in directories:
-        root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
+        with paths.held(directory) as root:
             for path in _RELEASES:
                 said = said or _assignments(_read(root, path))
             architecture = architecture or next(filter(None, (_machine(root, path) for path in _PROGRAMS)), "")
             stop = stop or _stop_signal(root)
-        finally:
-            os.close(root)
     return System(
         os=said.get("ID", ""),
         release=said.get("VERSION_ID", "") or said.get("BUILD_ID", "") or said.get("VERSION_CODENAME", ""),

@@ -117,8 +117,7 @@ def _of_layer(store: "ImageStore", layer: Layer, heard: Callable[[int], None]) -
 
 def _changed(directory: str, members: dict[bytes, Member]) -> Iterator[str]:
     """Files that are not what the stream says of them."""
-    root = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with paths.held(directory) as root:
         for name, member in members.items():
             above, _, last = name.rpartition(b"/")
             if last.startswith(b".wh.") or (member.kind is Kind.CHARACTER and member.device == (0, 0)):
@@ -137,8 +136,6 @@ def _changed(directory: str, members: dict[bytes, Member]) -> Iterator[str]:
                 continue
             if why:
                 yield f"{os.fsdecode(name) or '.'!r} has {why}"
-    finally:
-        os.close(root)
 
 
 def _difference(member: Member, found: os.stat_result, link: bytes) -> str:

@@ -66,7 +66,12 @@ def _copy_part(source: int, target: int, begin: int, end: int) -> None:
 
 def settle_root(pid: int) -> None:
     """Bring everything of the root file system of a process to its disk. Raises OSError where that failed."""
-    fd = os.open(f"/proc/{pid}/root", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    settle_at(f"/proc/{pid}/root")
+
+
+def settle_at(directory: str) -> None:
+    """Bring everything of the file system of a directory to its disk. Raises OSError where that failed."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         settle(fd)
     finally:

@@ -5,12 +5,14 @@ would; every file that cloison reads in an instance goes through here (CVE-2019-
 Source: openat2(2), since Linux 5.6.
 """
 
+import contextlib
 import ctypes
 import errno
 import functools
 import os
 import stat
 import struct
+from collections.abc import Iterator
 
 _SYS_OPENAT2 = 437  # the same on every architecture since Linux 5.6
 _RESOLVE_NO_SYMLINKS = 0x04
@@ -20,6 +22,16 @@ _RESOLVE_NO_MAGICLINKS = 0x02
 _HOW = struct.Struct("=QQQ")
 _TRIES = 1000  # of what others' renames may disturb
 MAX_FILE = 1 << 20
+
+
+@contextlib.contextmanager
+def held(directory: str) -> Iterator[int]:
+    """A directory by a descriptor (O_PATH), for what is opened below it. Raises OSError."""
+    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def open_in_root(root: int, path: str | bytes, flags: int) -> int:

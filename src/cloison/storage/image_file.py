@@ -18,7 +18,7 @@ from cloison.base.disk import full_disk_named, no_space
 from cloison.base.errors import Busy, Host, Invalid, Unsupported, WrongState
 from cloison.base.ids import new_id
 from cloison.base.units import exact_size
-from cloison.kernel import files, loops, mounts
+from cloison.kernel import files, loops, mounts, paths
 from cloison.spec.driver import RootFiles
 from cloison.storage import ext4
 from cloison.storage.driver import Abilities, Progress, Size, Tree, Used
@@ -93,12 +93,8 @@ class LoopDriver(InDirectoryDriver):
     def opened(self, tree: Tree) -> Iterator[int]:
         """The mount itself: before Linux 6.15 nobody can copy one that is attached nowhere."""
         self._expect(tree)
-        with self._reached(tree.name, is_read_only=tree.is_frozen) as path:
-            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                yield fd
-            finally:
-                os.close(fd)
+        with self._reached(tree.name, is_read_only=tree.is_frozen) as path, paths.held(path) as fd:
+            yield fd
 
     def sweep(self) -> None:
         """Delete what is in the trash; a file that is still mounted goes when it is not."""

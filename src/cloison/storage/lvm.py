@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import Invalid, Unsupported, WrongState
 from cloison.base.ids import new_id
-from cloison.kernel import files, mounts
+from cloison.kernel import files, mounts, paths
 from cloison.spec.driver import RootFiles
 from cloison.storage import ext4
 from cloison.storage.driver import Abilities, Progress, Size, Space, Tree, Used
@@ -93,12 +93,8 @@ class LvmDriver(PlainDriver):
     def opened(self, tree: Tree) -> Iterator[int]:
         """The mount itself."""
         self._expect(tree)
-        with self._reached(tree.name, is_read_only=tree.is_frozen) as path:
-            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                yield fd
-            finally:
-                os.close(fd)
+        with self._reached(tree.name, is_read_only=tree.is_frozen) as path, paths.held(path) as fd:
+            yield fd
 
     def names(self) -> tuple[str, ...]:
         """All trees that there are."""

@@ -13,8 +13,6 @@ from pathlib import Path
 
 import pytest
 
-import cloison
-from cloison import Engine
 from tests.patience import patient
 
 PROGRAM = Path(sys.executable).with_name("cloison")
@@ -114,15 +112,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty installation."""
     monkeypatch.setenv("CLOISON_ROOT", str(tmp_path / "root"))
     return tmp_path / "root"
-
-
-@pytest.fixture
-def engine(root: Path) -> Iterator[Engine]:
-    engine = cloison.open(str(root))
-    yield engine
-    for instance in engine.instances():
-        instance.delete(force=True)
-    engine.store.close()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import cloison
 from cloison import Engine
 from tests.integration.registries import building, serving
 from tests.integration.registries.building import Made
@@ -86,15 +85,6 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "etc").mkdir(parents=True)
     monkeypatch.setenv("CLOISON_ROOT", str(root))
     return root
-
-
-@pytest.fixture
-def engine(root: Path) -> Iterator[Engine]:
-    engine = cloison.open(str(root))
-    yield engine
-    for instance in engine.instances():
-        instance.delete(force=True)
-    engine.store.close()
 
 
 @pytest.fixture

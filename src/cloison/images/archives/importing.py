@@ -255,30 +255,24 @@ def _metadata(found: Mapping[str, bytes], rootfs: str) -> Metadata:
     """What the files beside a root file system say."""
     if "metadata.yaml" in found:
         return metadata_of(found["metadata.yaml"], found)
-    root = os.open(rootfs, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with paths.held(rootfs) as root:
         read = {}
         for path in lxc_templates(found):
             with contextlib.suppress(OSError):
                 read[path] = paths.read_in_root(root, path)
         return of_lxc(found, read)
-    finally:
-        os.close(root)
 
 
 def _beside(place: str) -> dict[str, bytes]:
     """The small files beside `rootfs` in a directory, those of `templates` too."""
     found: dict[str, bytes] = {}
-    root = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with paths.held(place) as root:
         names = [name for name in os.listdir(place) if name in _BESIDE]
         if os.path.isdir(f"{place}/templates") and not os.path.islink(f"{place}/templates"):
             names += [f"templates/{name}" for name in os.listdir(f"{place}/templates")]
         for name in names:
             with contextlib.suppress(OSError):
                 found[name] = paths.read_in_root(root, name)
-    finally:
-        os.close(root)
     return found
 
 

@@ -25,6 +25,7 @@ from cloison.storage import trees
 from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
 from cloison.storage.in_directory import InDirectoryDriver
 from cloison.storage.programs import Programs
+from cloison.storage.settling import settle_at
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _NO_INODES = "btrfs cannot limit inodes; a pool of the driver loop, or of overlay on ext4 or xfs with prjquota, can"
@@ -82,9 +83,14 @@ class BtrfsDriver(InDirectoryDriver):
             return Tree(self._pool, self._snapped(image, size, is_frozen=False))
 
     def resize(self, tree: Tree, size: Size) -> None:
-        """Set the limit of what the subvolume refers to, that of its image included."""
+        """Set the limit of what the subvolume refers to, that of its image included.
+
+        What was written a moment ago is counted only when it is on the disk, which a smaller limit waits for."""
         self._expect(tree)
         used = self.used(tree)
+        if size.bytes is not None and (used.limit.bytes is None or size.bytes < used.limit.bytes):
+            settle_at(self._place(tree.name))
+            used = self.used(tree)
         if size.bytes is not None and size.bytes < used.bytes:
             raise Invalid(
                 f"limits.disk={exact_size(size.bytes)} is less than the {format_size(used.bytes)} that are used"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cloison.base.errors import CloisonError, NotFound
+from cloison.base.errors import CloisonError, Invalid, NotFound
 from cloison.storage.driver import Driver, Size, Tree
 from tests.integration.storage.conftest import MEBIBYTE, content, run, seen
 
@@ -241,6 +241,17 @@ def test_a_limit_that_cannot_be_is_refused_in_words(pool: Driver, layers: tuple[
     with pytest.raises(CloisonError, match="cannot limit the disk"):
         pool.create(layers, Size(64 * MEBIBYTE))
     assert pool.names() == ()
+
+
+def test_a_limit_below_what_was_just_written_is_refused(pool: Driver, layers: tuple[str, ...]) -> None:
+    if pool.abilities.quota:
+        pytest.skip("this pool limits nothing")
+    tree = pool.create(layers, Size(128 * MEBIBYTE))
+    with seen(pool, tree) as root:
+        (root / "large").write_bytes(os.urandom(48 * MEBIBYTE))
+    with pytest.raises(Invalid, match=r"limits\.disk=32M is less than "):
+        pool.resize(tree, Size(32 * MEBIBYTE))
+    assert pool.used(tree).limit.bytes == 128 * MEBIBYTE
 
 
 def test_fifty_trees_use_their_image_once(pool: Driver, kind: str, layers: tuple[str, ...]) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
+from cloison.base.errors import Unsupported
 from cloison.images.architecture import host_architecture
 from cloison.images.templates import debian_output
 from cloison.images.templates.template import Progress
 from cloison.images.workspace import Workspace
 from cloison.kernel import process, programs
 
+_SCRIPTS = "/usr/share/debootstrap/scripts"
 _HOOKS = "/usr/share/mmdebstrap/hooks"
 # What links beside bin, sbin and lib a merged /usr has. Source: debootstrap's setup_merged_usr.
 _MORE_LIBRARIES = {"amd64": "lib32 lib64 libx32", "i386": "lib64 libx32", "ppc64el": "lib64", "s390x": "lib32"}
@@ -52,7 +54,7 @@ def bootstrap(wish: Wish, workspace: Workspace, progress: Progress) -> None:
     if program:
         argv = mmdebstrap_argv(program, wish, workspace, settings)
     else:
-        argv = debootstrap_argv(programs.needed("debootstrap", package="mmdebstrap"), wish, workspace)
+        argv = debootstrap_argv(_debootstrap(wish), wish, workspace)
     last: deque[str] = deque(maxlen=_KEPT_LINES)
     hear = debian_output.Hearer(progress).hear
 
@@ -64,6 +66,18 @@ def bootstrap(wish: Wish, workspace: Workspace, progress: Progress) -> None:
     code = follow(argv, workspace, listen, environment(workspace, settings))
     if code != 0:
         raise debian_output.failure(os.path.basename(argv[0]), code, tuple(last), workspace.store_root, wish.system)
+
+
+def _debootstrap(wish: Wish) -> str:
+    """The program. Raises Unsupported where it is missing, or older than the release."""
+    program = programs.needed("debootstrap", package="mmdebstrap")
+    if os.path.isdir(_SCRIPTS) and not os.path.exists(f"{_SCRIPTS}/{wish.codename}"):
+        raise Unsupported(
+            f"the debootstrap of this host does not know {wish.system}'s release {wish.codename}",
+            hint="apt-get install mmdebstrap",
+            program=program,
+        )
+    return program
 
 
 def follow(argv: Sequence[str], workspace: Workspace, hear: Callable[[str], None], env: dict[str, str]) -> int:

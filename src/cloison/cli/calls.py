@@ -26,6 +26,11 @@ def stop(invocation: Invocation, names: Sequence[str], *, timeout_s: float | Non
     return invocation.each_at_once(names, lambda instance: instance.stop(timeout_s=timeout_s, force=force))
 
 
+def delete(invocation: Invocation, names: Sequence[str], *, force: bool = False) -> int:
+    """Delete each instance with all its files."""
+    return invocation.each(names, lambda instance: instance.delete(force=force))
+
+
 def execute(
     invocation: Invocation,
     name: str,

@@ -1,7 +1,7 @@
 """The short way: the plain forms of the commands that are called most often, without click.
 
     cloison start NAME...      cloison exec NAME [--] COMMAND...
-    cloison stop NAME...       cloison ls
+    cloison stop NAME...       cloison delete NAME...       cloison ls
     cloison stats [NAME...]            cloison create IMAGE NAME [--storage POOL]
     cloison copy NAME NEW              cloison snapshot create NAME [SNAPSHOT]
 
@@ -25,7 +25,7 @@ def understood(words: list[str]) -> Callable[[], int] | None:
             from cloison.cli import statistics
 
             return lambda: statistics.show(Invocation(), names)
-        case ["start" | "stop", _, *_] if not any(word.startswith("-") for word in words):
+        case ["start" | "stop" | "delete", _, *_] if not any(word.startswith("-") for word in words):
             return _on_names(words[0], words[1:])
         case ["exec", name, "--", _, *_] if not name.startswith("-"):
             return _execution(name, words[3:])
@@ -59,7 +59,7 @@ def _creation(image: str, name: str, pool: str) -> Callable[[], int]:
 def _on_names(verb: str, names: list[str]) -> Callable[[], int]:
     from cloison.cli import calls
 
-    call = calls.start if verb == "start" else calls.stop
+    call = {"start": calls.start, "stop": calls.stop, "delete": calls.delete}[verb]
     return lambda: call(Invocation(), names)
 
 

@@ -143,7 +143,7 @@ def test_a_variable_without_a_value_has_ours(
 @pytest.mark.parametrize(
     "words",
     [
-        *("start web db", "stop web", "exec web id", "exec web -- ls -l", "ls", "create busybox new"),
+        *("start web db", "stop web", "delete web db", "exec web id", "exec web -- ls -l", "ls", "create busybox new"),
         *("create busybox new --storage fast", "copy web new", "snapshot create web", "snapshot create web before"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import click
 
+from cloison.cli import calls
 from cloison.cli.invocation import Invocation
 from cloison.cli.verb import Verb, names_argument, pass_invocation
 
@@ -12,4 +13,4 @@ from cloison.cli.verb import Verb, names_argument, pass_invocation
 @pass_invocation
 def command(invocation: Invocation, names: tuple[str, ...], *, force: bool) -> int:
     """Delete instances with all their files. Also called `rm`."""
-    return invocation.each(names, lambda instance: instance.delete(force=force))
+    return calls.delete(invocation, names, force=force)

@@ -11,6 +11,7 @@ In the guest of `make test-vm` (tools/vm) what it promises to have is never miss
 import functools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable
@@ -36,6 +37,11 @@ def pytest_configure() -> None:
     # An example that takes long says something of the machine, which is busy, and nothing of the code.
     settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("patient")
+    # Who starts tests in the background of a shell script has them ignore Ctrl-C, and with them every program that a
+    # test starts to see what that does. Source: POSIX, Shell Command Language, 2.9.3.1.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,13 +19,12 @@ from cloison.base.disk import full_disk_named
 from cloison.base.errors import Host, Invalid, Unsupported
 from cloison.base.ids import new_id
 from cloison.base.units import exact_size, format_size
-from cloison.kernel import subvolumes
+from cloison.kernel import files, subvolumes
 from cloison.spec.driver import RootFiles
 from cloison.storage import trees
 from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
 from cloison.storage.in_directory import InDirectoryDriver
 from cloison.storage.programs import Programs
-from cloison.storage.settling import settle_at
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _NO_INODES = "btrfs cannot limit inodes; a pool of the driver loop, or of overlay on ext4 or xfs with prjquota, can"
@@ -89,7 +88,7 @@ class BtrfsDriver(InDirectoryDriver):
         self._expect(tree)
         used = self.used(tree)
         if size.bytes is not None and (used.limit.bytes is None or size.bytes < used.limit.bytes):
-            settle_at(self._place(tree.name))
+            files.settle_at(self._place(tree.name))
             used = self.used(tree)
         if size.bytes is not None and size.bytes < used.bytes:
             raise Invalid(

@@ -19,7 +19,7 @@ from cloison.base.disk import full_disk_named
 from cloison.base.errors import Host, Invalid, Unsupported
 from cloison.base.ids import new_id
 from cloison.base.units import exact_size, format_size
-from cloison.kernel import files, subvolumes
+from cloison.kernel import subvolumes
 from cloison.spec.driver import RootFiles
 from cloison.storage import trees
 from cloison.storage.driver import NO_LIMIT, Abilities, Progress, Size, Space, Tree, Used
@@ -88,6 +88,8 @@ class BtrfsDriver(InDirectoryDriver):
         self._expect(tree)
         used = self.used(tree)
         if size.bytes is not None and (used.limit.bytes is None or size.bytes < used.limit.bytes):
+            from cloison.kernel import files
+
             files.settle_at(self._place(tree.name))
             used = self.used(tree)
         if size.bytes is not None and size.bytes < used.bytes:

@@ -186,7 +186,10 @@ def _verify(invocation: Invocation, names: tuple[str, ...], *, as_json: bool) ->
 @as_json
 @pass_invocation
 def _prune(invocation: Invocation, older_than_s: float | None, *, unnamed: bool, dry_run: bool, as_json: bool) -> None:
-    """Remove the images that no instance, snapshot or volume is made from; print them."""
+    """Remove the images that no instance, snapshot or volume is made from, and what broken pulls have left.
+
+    The images that are gone are printed.
+    """
     from cloison.engine import image_archives
 
     gone = image_archives.prune_images(

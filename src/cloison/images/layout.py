@@ -25,6 +25,7 @@ OCI_MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 OCI_CONFIG: Final = "application/vnd.oci.image.config.v1+json"
 OCI_LAYER: Final = "application/vnd.oci.image.layer.v1.tar"
 REF_NAME: Final = "org.opencontainers.image.ref.name"
+OWN_NAME: Final = "cloison.name"  # in full, where others have a tag in every name
 RECORD: Final = "cloison.image"
 
 

@@ -13,6 +13,7 @@ import pytest
 from cloison import Engine, Image
 from cloison.base.errors import Invalid
 from cloison.engine.image_archives import export_image, import_images, verify_images
+from tests.integration.conftest import installation
 from tests.integration.images.conftest import Cli, Docker, portrait, ran
 
 pytestmark = pytest.mark.needs_root
@@ -330,3 +331,16 @@ def test_what_mmdebstrap_writes_is_taken_in(engine: Engine, tmp_path: Path) -> N
     image = take(engine, path)
     assert (image.os, image.release, image.architecture) == ("debian", "12", "amd64")
     assert give(engine, image, tmp_path / "out.tar", "tar").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("form", ["oci", "docker"])
+def test_an_image_of_two_names_is_one_in_its_archive(engine: Engine, archive: Path, tmp_path: Path, form: str) -> None:
+    image = take(engine, archive, name="tiny/1.2")
+    engine.images.tag("tiny/1.2", "tiny/one")
+    give(engine, engine.images.find("tiny/1.2"), tmp_path / "out.tar", form)
+    with installation(tmp_path / "elsewhere") as other:
+        (again,) = import_images(other, str(tmp_path / "out.tar"))
+        tag = "" if form == "oci" else ":latest"  # docker wants one
+        assert again.names == (f"tiny/1.2{tag}", f"tiny/one{tag}")
+        (named,) = import_images(other, str(tmp_path / "out.tar"), name="mine")
+        assert (named.id, named.layers[0].rpartition("/")[2]) == (image.id, image.layers[0].rpartition("/")[2])

@@ -122,9 +122,11 @@ def _bundle(store: "ImageStore", image: Image, more: tuple[tuple[str, bytes], ..
 
 
 def _annotations(name: str) -> dict[str, str]:
-    return (
-        {layout.REF_NAME: _tagged(name).rpartition(":")[2], "io.containerd.image.name": _tagged(name)} if name else {}
-    )
+    """What an image is called, for us and for others, to whom it has a tag."""
+    if not name:
+        return {}
+    tagged = _tagged(name)
+    return {layout.REF_NAME: tagged.rpartition(":")[2], "io.containerd.image.name": tagged, layout.OWN_NAME: name}
 
 
 def _layer(store: "ImageStore", layer: Layer) -> Iterator[bytes]:

@@ -13,14 +13,14 @@ from typing import TypeVar
 import msgspec
 
 from cloison.base.errors import Invalid, Remote
-from cloison.images import oci
+from cloison.images import layout, oci
 from cloison.images.archives.bundles import Bundle
 from cloison.images.servers import manifests
 from cloison.images.servers.manifests import Blob
 from cloison.images.servers.platforms import Platform, suits
 
 _T = TypeVar("_T")
-_NAMES = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+_NAMES = (layout.OWN_NAME, "io.containerd.image.name", "org.opencontainers.image.ref.name")
 _MOST_LISTS = 4  # lists of lists; nobody makes more than two
 
 
@@ -48,9 +48,9 @@ def found_in(bundle: Bundle, platform: Platform, *, is_chosen: bool) -> tuple[Fo
     Raises Invalid for documents that are damaged, missing or not understood; NotFound naming the platforms."""
     saved, index = bundle.document("manifest.json"), bundle.document("index.json")
     if saved is not None:
-        found = tuple(_saved(bundle, saved))
+        found = _merged(_saved(bundle, saved))
     elif index is not None:
-        found = tuple(_listed(bundle, index, platform))
+        found = _merged(_listed(bundle, index, platform))
     else:
         raise Invalid(
             "the archive has no image that is understood: neither manifest.json nor index.json is in it",
@@ -67,6 +67,15 @@ def found_in(bundle: Bundle, platform: Platform, *, is_chosen: bool) -> tuple[Fo
                 platform=str(offered),
             )
     return found
+
+
+def _merged(each: Iterator[Found]) -> tuple[Found, ...]:
+    """One image under several names is one: a layout of the OCI's has a descriptor for each of them."""
+    images: dict[tuple[bytes, tuple[str, ...]], tuple[str, ...]] = {}
+    for one in each:
+        key = (one.config, one.layers)
+        images[key] = (*images.get(key, ()), *one.names)
+    return tuple(Found(tuple(dict.fromkeys(names)), *key) for key, names in images.items())
 
 
 def _saved(bundle: Bundle, content: bytes) -> Iterator[Found]:

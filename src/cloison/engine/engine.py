@@ -385,13 +385,12 @@ class Engine:
     def _remove_image(self, reference: str) -> "Image":
         image = self.images.find(reference)
         with self.pools.still() as mentioned:
-            layers = {path for tree in mentioned for path in tree.lower}
             users = [record.name for record in records.load_all(self.store) if record.image == image.digest]
             if users:
                 raise Busy(
                     f"the image {reference!r} is in use by {', '.join(users)}", hint="delete those instances first"
                 )
-            if layers.intersection(image.layers):
+            if self.pools.uses(image, self.images.images(), mentioned):
                 raise Busy(
                     f"the image {reference!r} is in use by snapshots or volumes",
                     hint="delete the snapshots of instances that were made from it",

@@ -121,11 +121,10 @@ def prune_images(
     name; `is_rehearsal`: none, only tell."""
     gone = []
     with engine.freeing(), engine.pools.still() as mentioned:
-        used = {path for tree in mentioned for path in tree.lower}
         digests = {record.image for record in records.load_all(engine.store)}
         latest = time.time() - older_than_s
-        for image in engine.images.images():
-            is_used = image.digest in digests or bool(used.intersection(image.layers))
+        for image in (known := engine.images.images()):
+            is_used = image.digest in digests or engine.pools.uses(image, known, mentioned)
             if is_used or (image.names and is_nameless_only) or created_s(image) > latest:
                 continue
             gone.append(image if is_rehearsal else engine.images.remove(image.digest))

@@ -28,6 +28,7 @@ from cloison.storage.overlay import OverlayDriver
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.engine.results import PoolInfo
+    from cloison.images import Image
     from cloison.storage.pool_lock import PoolLock
 
 POOLS = "pools/"
@@ -230,6 +231,15 @@ class Pools:
             for pool in self.all():
                 stack.enter_context(self._lock(pool.name).alone(timeout_s=LOCK_PATIENCE_S))
             yield self.mentioned()
+
+    @staticmethod
+    def uses(image: "Image", images: "Iterable[Image]", mentioned: Iterable[Tree]) -> bool:
+        """Whether trees need an image: they are over it, or over a layer that no other of `images` has. The base of an
+        image that was derived from it is not in use by what was made from the base."""
+        others = {layer for each in images if each.digest != image.digest for layer in each.layers}
+        own = set(image.layers) - others
+        below = (tuple(path for path in tree.lower if path[0] == "/") for tree in mentioned)
+        return any(layers == image.layers or not own.isdisjoint(layers) for layers in below if layers)
 
     @contextlib.contextmanager
     def directories(self, record: Record) -> Iterator[RootLayers]:

@@ -1,4 +1,8 @@
-"""An exported instance that comes in: a new one, or what has changed of one that came earlier. See `transfer`."""
+"""An exported instance that comes in: a new one, or what has changed of one that came earlier. See `transfer`.
+
+An image that comes with it is in the image store before there is an instance of it. Until then it has a property that
+says for which one it came; who repairs what died halfway removes it, where that instance has never been.
+"""
 
 import contextlib
 import os
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from cloison.images.layout import Layer
 
 LONGEST_HEAD = 64 << 20
+ARRIVING = "cloison.arriving"  # a property of an image: the id of the instance for which it came
 
 
 def imported(
@@ -96,7 +101,7 @@ def _created(engine: "Engine", sections: Iterator[Section], head: Head, draft: R
     with full_disk_named(engine.layout.data), engine.driver.command(draft.id, "import"):
         try:
             os.mkdir(directory, 0o700)
-            with _images(engine, head) as images, engine.pools.making(pool) as driver:
+            with _images(engine, head, draft.id) as images, engine.pools.making(pool) as driver:
                 legs = _Legs(driver, images, head, {})
                 for section in sections:
                     legs.take(section) if section.kind == "tree" else images.take(section)
@@ -152,7 +157,7 @@ def _updated(engine: "Engine", sections: Iterator[Section], head: Head, instance
                 f"{before.name!r} has been started here since it came, and what it has changed would be lost",
                 hint="use --force, or import all of it under another name",
             )
-        with _images(engine, head) as images, engine.pools.making(base.tree.pool) as driver:
+        with _images(engine, head, before.id) as images, engine.pools.making(base.tree.pool) as driver:
             legs = _Legs(driver, images, head, {head.since: base.tree})
             for section in sections:
                 legs.take(section) if section.kind == "tree" else images.take(section)
@@ -227,8 +232,9 @@ class _Legs:
 class _Images:
     """The images that a stream's files are over: those of the store, or taken from the stream into it."""
 
-    def __init__(self, engine: "Engine", head: Head, held: contextlib.ExitStack) -> None:
+    def __init__(self, engine: "Engine", head: Head, instance_id: str, held: contextlib.ExitStack) -> None:
         self._engine = engine
+        self._instance_id = instance_id
         self._heads = {each.digest: each for each in head.images}
         self._held = held
         self._found: dict[str, Image] = {}
@@ -273,8 +279,11 @@ class _Images:
         return self._found.get(digest) or self._engine.images.known(digest)
 
     def keep(self) -> None:
-        """The images belong to an instance now."""
+        """The images belong to an instance now, those too that another import has left, which was killed."""
         self._made.clear()
+        for image in self._found.values():
+            if ARRIVING in image.properties:
+                self._engine.images.forget_property(image.digest, ARRIVING)
 
     def forget(self) -> None:
         """Remove what was taken, as there is no instance of it."""
@@ -295,7 +304,8 @@ class _Images:
         self._layers.append(known or self._work.unpack(section.chunks, diff_id=diff_id))
         if len(self._layers) == len(of.layers):
             free = tuple(name for name in of.facts.names if self._engine.images.known(name) is None)
-            facts = msgspec.structs.replace(of.facts, names=free)
+            properties = of.facts.properties | {ARRIVING: self._instance_id}
+            facts = msgspec.structs.replace(of.facts, names=free, properties=properties)
             made = self._work.finish(self._config, facts, tuple(self._layers))
             if made.id != of.id:
                 raise damaged("its image is another than it says")
@@ -304,13 +314,20 @@ class _Images:
 
 
 @contextlib.contextmanager
-def _images(engine: "Engine", head: Head) -> Iterator[_Images]:
+def _images(engine: "Engine", head: Head, instance_id: str) -> Iterator[_Images]:
     """The images of a stream; those that were taken and not kept are removed at the end."""
     images: _Images | None = None
     try:
         with contextlib.ExitStack() as held:
-            images = _Images(engine, head, held)
+            images = _Images(engine, head, instance_id, held)
             yield images
     finally:
         if images is not None:
             images.forget()
+
+
+def left_by(engine: "Engine", instance_id: str) -> tuple[Image, ...]:
+    """The images that came for an instance that has never been. Only by who has its lock."""
+    if engine.store.events(instance_id):
+        return ()
+    return tuple(each for each in engine.images.images() if each.properties.get(ARRIVING) == instance_id)

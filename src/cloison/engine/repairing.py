@@ -9,7 +9,7 @@ import os
 from typing import TYPE_CHECKING
 
 from cloison.base.errors import Busy, CloisonError, NotFound
-from cloison.engine import grounds, recipes, records
+from cloison.engine import arriving, grounds, recipes, records
 from cloison.engine.instance import Instance
 from cloison.engine.records import Record
 from cloison.engine.results import Repaired
@@ -74,10 +74,21 @@ def _repair_orphans(engine: "Engine", known: set[str]) -> list[Repaired]:
             if engine.driver.repair(instance_id):
                 done.append(Repaired("run directory", instance_id))
             if os.path.isdir(layout.instance(instance_id)):
+                done += [Repaired("image of a broken import", name) for name in _remove_images(engine, instance_id)]
                 trees.remove(layout.instance(instance_id))
                 done.append(Repaired("files without an instance", instance_id))
             engine.driver.forget(instance_id)
     return done
+
+
+def _remove_images(engine: "Engine", instance_id: str) -> list[str]:
+    """Images that came with an instance that has never been, unless something has been made of them since."""
+    gone = []
+    for image in arriving.left_by(engine, instance_id):
+        with contextlib.suppress(Busy, NotFound):
+            engine.remove_image(image.digest)
+            gone.append((*image.names, image.digest)[0])
+    return gone
 
 
 def _names(directory: str) -> list[str]:

@@ -9,7 +9,7 @@ The trees are in the order of the snapshots, the present state last; each is wha
 where the driver can tell. With `since` the stream begins at a snapshot that the other side has from an earlier one.
 
 Nothing of an import counts before its end: the trees are ones that no record mentions, and one transaction makes the
-instance of them. Images come first, and stay where an import is killed; so the next attempt goes on from there.
+instance of them. Images come first; where an import is killed, the next attempt finds them, and repair removes them.
 """
 
 import contextlib

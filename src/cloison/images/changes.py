@@ -82,6 +82,13 @@ def renamed(line: Descriptor, names: tuple[str, ...]) -> Descriptor:
     return layout.entry(line.digest, line.size, msgspec.structs.replace(layout.record_of(line), names=names))
 
 
+def without_property(line: Descriptor, name: str) -> Descriptor:
+    """The same line of the index, its image without this property."""
+    record = layout.record_of(line)
+    left = {each: text for each, text in record.properties.items() if each != name}
+    return layout.entry(line.digest, line.size, msgspec.structs.replace(record, properties=left))
+
+
 def put_away(root: str, index: Index, in_use: frozenset[str]) -> tuple[str, ...]:
     """Take out of the store the layers and documents that no image of `index` mentions; their former paths below it.
 

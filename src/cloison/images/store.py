@@ -172,6 +172,16 @@ class ImageStore:
             )
             return self.find(new_name)
 
+    def forget_property(self, digest: str, name: str) -> None:
+        """Take a property from an image, where it has it."""
+        from cloison.images import changes
+
+        with self._changing():
+            lines = self._index().manifests
+            self._replace_index(
+                tuple(changes.without_property(line, name) if line.digest == digest else line for line in lines)
+            )
+
     def untag(self, reference: str) -> Image | None:
         """Take the name that is meant by `reference` from an image with others, which stays; None where that would be
         its last one, and for a digest. Raises NotFound or Invalid, as `find`."""

@@ -16,7 +16,7 @@ from cloison.base.errors import NoSpace
 from cloison.storage.reserve import PIECES
 from tests.integration.conftest import PROGRAM, inside
 from tests.integration.storage.conftest import mounted, run
-from tests.integration.storage.test_killed import cloison_says, expect_order
+from tests.integration.storage.test_killed import RECIPE, cloison_says, expect_order
 from tests.integration.storage.test_snapshots import add_pool, write
 from tests.integration.storage.test_transfer import INIT
 
@@ -42,6 +42,11 @@ WRITING = (
     ("import", "file", "new2"),
     ("publish", "--force", "box", "--name", "new"),
     ("export", "box", "root/file"),
+    ("volume", "create", "data"),
+    ("image", "import", "archive.tar", "new3"),
+    ("image", "export", "busybox", "root/archive.tar"),
+    ("image", "build", "./web.toml"),
+    ("file", "push", "file", "box/root/file"),
 )
 
 
@@ -75,6 +80,10 @@ def test_a_full_disk_is_named_and_loses_nothing(kind: str, tmp_path: Path) -> No
         write(box, "/root/a", "now")
         inside(box, "dd", "if=/dev/urandom", "of=/root/big", "bs=1M", "count=20")
         cloison_says(root, "export", "box", str(point / "file"))
+        (point / "web.toml").write_text(RECIPE)
+        engine.publish("box", "published", force=True)
+        cloison_says(root, "image", "export", "published", str(point / "archive.tar"))
+        engine.remove_image("published")
         filler = fill(point)
         try:
             done = [tried_on_a_full_disk(root, *words) for words in WRITING]

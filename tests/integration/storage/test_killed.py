@@ -3,6 +3,17 @@ half-made counts.
 
 A command runs in a process of its own that counts what it does to files and to the store, and kills itself at the n-th
 of these moments. Afterwards `cloison repair` and `cloison image verify` have to find everything in order.
+
+                                          killed                        on a full disk
+    snapshot, restore, copy, export,
+    import, publish, rebuild              here                          storage/test_full_disk, test_driver_faults
+    volume create, build by a recipe,
+    image import, image export            here, images/test_faults      storage/test_full_disk, images/test_faults
+    rename                                here                          -
+    file push                             storage/test_files            storage/test_files, test_full_disk
+    pull, push                            registries/test_pull          registries/test_pull
+    create, delete                        test_faults                   test_bad_input, storage/test_full_disk
+    start                                 test_faults, test_full_disk   storage/test_full_disk
 """
 
 import os
@@ -227,6 +238,9 @@ def test_an_import_with_its_image(engine: Engine, box: Instance, root: Path, tmp
         other = cloison.open(str(there))
         expect_order(other)
         assert [instance.name for instance in other.instances()] == ["box"] or at
+        has_image = bool(other.instances()) and box.tree.pool == "default"  # a btrfs has copied it
+        assert [image.names for image in other.images.images()] == [("busybox",)] * has_image
+        assert all(not image.properties for image in other.images.images()) or at
         if not other.instances():  # the next attempt succeeds, whatever is there already
             cloison_says(there, "import", str(tmp_path / "file"))
         expect_the_box(other)
@@ -243,6 +257,69 @@ def test_a_publication(engine: Engine, box: Instance, root: Path) -> None:
         expect_order(engine)
         expect_the_box(engine)
         assert box.state is State.RUNNING
+        assert engine.images.known("new") is not None or at
+
+
+RECIPE = """
+base = "busybox"
+commands = ["echo built >/etc/built"]
+
+[[files]]
+path = "/etc/more"
+content = "more"
+"""
+
+
+@pytest.fixture
+def alone(engine: Engine) -> Iterator[Instance]:
+    """An instance that has nothing to do with what is done."""
+    yield engine.create("busybox", "box", config=INIT)
+    engine.get("box").delete(force=True)
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_volume(engine: Engine, root: Path) -> None:
+    def clean() -> None:
+        for volume in engine.volumes.all():
+            engine.volumes.remove(volume)
+
+    for at in each_moment(root, "volume", "create", "data", before=clean, points=ALL):
+        expect_order(engine)
+        assert [volume.name for volume in engine.volumes.all()] == ["data"] or at
+
+
+@pytest.mark.usefixtures("alone")
+def test_a_build_by_a_recipe(engine: Engine, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "web.toml").write_text(RECIPE)
+
+    def clean() -> None:
+        if engine.images.known("web") is not None:
+            engine.remove_image("web")
+
+    for at in each_moment(root, "image", "build", str(tmp_path / "web.toml"), before=clean):
+        expect_order(engine)
+        assert [instance.name for instance in engine.instances()] == ["box"]
+        assert engine.images.known("web") is not None or at
+
+
+@pytest.mark.usefixtures("alone")
+def test_an_image_that_comes_and_goes_as_an_archive(engine: Engine, root: Path, tmp_path: Path) -> None:
+    out, kept = tmp_path / "out", tmp_path / "archive.tar"
+    out.mkdir()
+    file = out / "archive.tar"
+    engine.publish("box", "new")
+    for at in each_moment(root, "image", "export", "new", str(file), before=lambda: file.unlink(missing_ok=True)):
+        assert os.listdir(out) in ([], [file.name])
+        assert file.exists() or at
+        if not at:
+            file.rename(kept)
+
+    def clean() -> None:
+        if engine.images.known("new") is not None:
+            engine.remove_image("new")
+
+    for at in each_moment(root, "image", "import", str(kept), "new", before=clean):
+        expect_order(engine)
         assert engine.images.known("new") is not None or at
 
 

@@ -3,14 +3,31 @@
 import contextlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine, Progress
     from cloison.engine.instance import Instance
     from cloison.spec.driver import StepDone, Watch
+
+
+Thing = TypeVar("Thing")
+
+
+def for_each(things: Iterable[Thing], act: Callable[[Thing], object]) -> int:
+    """Do it to each; one that fails does not keep the others from their turn. Gives the exit code of the first failure,
+    or 0."""
+    from cloison.cli.complaints import complain
+
+    codes = []
+    for thing in things:
+        try:
+            act(thing)
+        except Exception as problem:
+            codes.append(complain(problem))
+    return codes[0] if codes else 0
 
 
 class Invocation:
@@ -36,16 +53,8 @@ class Invocation:
         return self.engine.get(name)
 
     def each(self, names: Sequence[str], act: "Callable[[Instance], object]") -> int:
-        """Do it to each; one that fails does not keep the others from their turn. Gives the first one's exit code."""
-        from cloison.cli.complaints import complain
-
-        codes = []
-        for name in names:
-            try:
-                act(self.get(name))
-            except Exception as problem:
-                codes.append(complain(problem))
-        return codes[0] if codes else 0
+        """Do it to each instance, as `for_each` does."""
+        return for_each(names, lambda name: act(self.get(name)))
 
     def each_at_once(self, names: Sequence[str], act: "Callable[[Instance], object]") -> int:
         """Like `each`, all of them at the same time: for what mostly waits."""

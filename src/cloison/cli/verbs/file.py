@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cloison.base.errors import CloisonError, Usage
+from cloison.base.errors import Usage
 from cloison.base.units import format_size
 from cloison.cli import completing
-from cloison.cli.invocation import Invocation
+from cloison.cli.invocation import Invocation, for_each
 from cloison.cli.table import aligned, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
 
@@ -201,15 +201,7 @@ def _rm(invocation: Invocation, places: tuple[Place, ...], *, recursive: bool) -
 
     A link is removed itself. What else is mounted in a directory stays, and with it the directory.
     """
-    from cloison.cli.complaints import complain
-
-    codes = []
-    for name, path in places:
-        try:
-            invocation.get(name).files.remove(path, recursive=recursive)
-        except CloisonError as problem:
-            codes.append(complain(problem))
-    return codes[0] if codes else 0
+    return for_each(places, lambda place: invocation.get(place[0]).files.remove(place[1], recursive=recursive))
 
 
 @command.command("edit", cls=Verb, examples=("cloison file edit web/etc/fstab", "EDITOR=nano cloison file edit web/x"))

@@ -8,7 +8,7 @@ import click
 
 from cloison.base.units import format_size
 from cloison.cli.completing import images
-from cloison.cli.invocation import Invocation
+from cloison.cli.invocation import Invocation, for_each
 from cloison.cli.table import aligned, listed, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
 from cloison.cli.verbs import image_archives, image_servers
@@ -155,15 +155,7 @@ def _rm(invocation: Invocation, names: tuple[str, ...]) -> int:
 
     Of an image with several names only the one that is given goes; its digest stands for the whole image.
     """
-    from cloison.cli.complaints import complain
-
-    codes = []
-    for name in names:
-        try:
-            invocation.engine.remove_image(name)
-        except Exception as problem:
-            codes.append(complain(problem))
-    return codes[0] if codes else 0
+    return for_each(names, invocation.engine.remove_image)
 
 
 @command.command("templates", cls=Verb, examples=("cloison image templates",))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloison.cli import completing
-from cloison.cli.invocation import Invocation
+from cloison.cli.invocation import Invocation, for_each
 from cloison.cli.table import aligned, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
 
@@ -123,15 +123,7 @@ def _set(invocation: Invocation, network: str, options: tuple[str, ...]) -> None
 @pass_invocation
 def _delete(invocation: Invocation, networks: tuple[str, ...]) -> int:
     """Delete networks that no instance is on, and take back all that they had on the host."""
-    from cloison.cli.complaints import complain
-
-    codes = []
-    for network in networks:
-        try:
-            invocation.engine.networks.delete(network)
-        except Exception as problem:
-            codes.append(complain(problem))
-    return codes[0] if codes else 0
+    return for_each(networks, invocation.engine.networks.delete)
 
 
 def _show_json(value: Any) -> None:

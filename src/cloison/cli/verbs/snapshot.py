@@ -7,7 +7,7 @@ import click
 
 from cloison.base.units import format_size, parse_duration
 from cloison.cli import calls, completing
-from cloison.cli.invocation import Invocation
+from cloison.cli.invocation import Invocation, for_each
 from cloison.cli.table import aligned, listed, shows_colours
 from cloison.cli.verb import Verb, as_json, name_argument, pass_invocation
 
@@ -135,16 +135,8 @@ def _restore(invocation: Invocation, name: str, snapshot: str, *, force: bool, k
 @pass_invocation
 def _delete(invocation: Invocation, name: str, snapshots: tuple[str, ...]) -> int:
     """Delete snapshots, with what of their files nobody else shares."""
-    from cloison.cli.complaints import complain
-
     instance = invocation.get(name)
-    codes = []
-    for snapshot in snapshots:
-        try:
-            instance.snapshots.delete(snapshot)
-        except Exception as problem:
-            codes.append(complain(problem))
-    return codes[0] if codes else 0
+    return for_each(snapshots, instance.snapshots.delete)
 
 
 @command.command("rename", cls=Verb, examples=("cloison snapshot rename web pre-restore before-restore",))

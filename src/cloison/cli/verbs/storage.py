@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cloison.cli import completing
-from cloison.cli.invocation import Invocation
+from cloison.cli.invocation import Invocation, for_each
 from cloison.cli.table import aligned, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
 
@@ -120,15 +120,7 @@ def _set(invocation: Invocation, pool: str, options: tuple[str, ...]) -> None:
 @pass_invocation
 def _rm(invocation: Invocation, pools: tuple[str, ...]) -> int:
     """Remove storage pools that nothing is in. A directory or a disk that was given stays."""
-    from cloison.cli.complaints import complain
-
-    codes = []
-    for pool in pools:
-        try:
-            invocation.engine.pools.remove(pool)
-        except Exception as problem:
-            codes.append(complain(problem))
-    return codes[0] if codes else 0
+    return for_each(pools, invocation.engine.pools.remove)
 
 
 def _size(size_bytes: int | None) -> str:

@@ -7,8 +7,7 @@ import click
 
 from cloison.base import units
 from cloison.cli import completing
-from cloison.cli.complaints import complain
-from cloison.cli.invocation import Invocation
+from cloison.cli.invocation import Invocation, for_each
 from cloison.cli.table import aligned, listed, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
 
@@ -130,10 +129,5 @@ def _rename(invocation: Invocation, name: str, new_name: str) -> None:
 @pass_invocation
 def _rm(invocation: Invocation, names: tuple[str, ...]) -> int:
     """Remove volumes that nobody uses, with all that is in them."""
-    volumes, codes = invocation.engine.volumes, []
-    for name in names:
-        try:
-            volumes.remove(volumes.get(name))
-        except Exception as problem:
-            codes.append(complain(problem))
-    return codes[0] if codes else 0
+    volumes = invocation.engine.volumes
+    return for_each(names, lambda name: volumes.remove(volumes.get(name)))

@@ -132,10 +132,6 @@ class ContainerDriver:
 
         return readings.usage(readings.files(self._places(instance_id)), observed or self.observe(instance_id))
 
-    def usages(self, instance_ids: Iterable[str]) -> dict[str, Usage]:
-        """The usage of many at once; of those that do not run nothing is known."""
-        return {name: reading.usage for name, reading in self.readings(instance_ids).items()}
-
     def readings(self, instance_ids: Iterable[str]) -> dict[str, Reading]:
         """What each of them does and has used: this host's cgroup world is looked at once for all."""
         from cloison.runtime import readings

@@ -50,15 +50,6 @@ class Entry(msgspec.Struct, frozen=True):
     inode: int = 0
 
 
-class Attributes(msgspec.Struct, frozen=True):
-    """What a file is to have; ids are those inside."""
-
-    uid: int = 0
-    gid: int = 0
-    mode: int = 0o644
-    mtime_ns: int | None = None  # None: now
-
-
 class Found(Protocol):
     """What a `Door` says of a name: `mode` is a st_mode."""
 

@@ -61,11 +61,6 @@ class Streams:
         self._clock = clock
         self._addresses = tuple(address.rstrip("/") for address in (*settings.mirrors, settings.url))
 
-    @property
-    def is_verified(self) -> bool:
-        """Whether the lists are taken only where a known key has signed them."""
-        return bool(self._settings.keyring)
-
     def products(self) -> tuple[Product, ...]:
         """All that the server offers. Raises Remote, NotFound, Denied for what is not signed as it should be."""
         found: list[Product] = []

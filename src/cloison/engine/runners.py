@@ -7,9 +7,9 @@ missing, as Docker does. `init.uid`, `init.gid` and `init.cwd` overrule all this
 Source: image-spec v1.1, config.md, "User" and "WorkingDir"; passwd(5), group(5).
 """
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from cloison.base.accounts import is_id, read
 from cloison.base.errors import NotFound
 from cloison.base.ids import RANGE
 from cloison.engine.records import Record, Runner
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from cloison.engine.engine import Engine
     from cloison.images import Image
 
-_Row = list[str]
-
 
 def of_image(image: "Image") -> Runner:
     """What the image says, in numbers. Raises NotFound for a user or a group that it does not have."""
@@ -30,36 +28,22 @@ def of_image(image: "Image") -> Runner:
     if not image.user:
         return Runner(cwd=cwd)
     layers = RootLayers(image.layers, image.layers[0])
-    users, groups = (tuple(_rows(layers, path)) for path in ("etc/passwd", "etc/group"))
+    accounts = read(*(_text(layers, f"etc/{name}") for name in ("passwd", "group")))
     name, colon, group = image.user.partition(":")
-    found = next((row for row in users if len(row) > 5 and name in (row[0], row[2]) and row[3].isdigit()), None)
-    if found is None and not _is_id(name):
+    found = accounts.user(name)
+    uid = found.uid if found else int(name) if is_id(name) else None
+    if uid is None or uid >= RANGE:
         raise _unknown(image, f"user {name!r}")
-    uid = int(found[2] if found else name)
-    home = found[5] if found else "/"
-    if colon:
-        return Runner(uid, _group(image, groups, group), home=home, cwd=cwd)
-    others = sorted({int(row[2]) for row in groups if found and len(row) > 3 and found[0] in row[3].split(",")})
-    return Runner(uid, int(found[3]) if found else 0, tuple(others), home, cwd)
+    gid = accounts.gid(group) if colon else found.gid if found else 0
+    if gid is None or gid >= RANGE:
+        raise _unknown(image, f"group {group!r}")
+    others = () if colon or found is None else accounts.others_of(found.name)
+    known = tuple(sorted({other for other in others if other < RANGE}))
+    return Runner(uid, gid, known, found.home if found else "/", cwd)
 
 
-def _group(image: "Image", groups: tuple[_Row, ...], name: str) -> int:
-    found = next((row for row in groups if row[0] == name), None)
-    if found is None and not _is_id(name):
-        raise _unknown(image, f"group {name!r}")
-    return int(found[2] if found else name)
-
-
-def _rows(layers: RootLayers, path: str) -> Iterator[_Row]:
-    for line in offline.look(layers, path).data.decode(errors="replace").splitlines():
-        fields = line.split(":")
-        if len(fields) > 2 and _is_id(fields[2]):
-            yield fields
-
-
-def _is_id(text: str) -> bool:
-    """Whether a text is the number of somebody whom an instance can have."""
-    return text.isascii() and text.isdecimal() and int(text) < RANGE
+def _text(layers: RootLayers, path: str) -> str:
+    return offline.look(layers, path).data.decode(errors="replace")
 
 
 def _unknown(image: "Image", who: str) -> NotFound:

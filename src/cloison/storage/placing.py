@@ -12,6 +12,7 @@ import stat
 from collections.abc import Iterator
 from typing import BinaryIO
 
+from cloison.base.accounts import is_id, read
 from cloison.base.errors import Invalid, NotFound
 from cloison.kernel import paths
 
@@ -25,28 +26,23 @@ def owner_of(root: int, text: str) -> tuple[int, int]:
     """The user id and group id of "user", "user:group", by names or numbers. Raises NotFound for one that the tree does
     not know."""
     user, colon, group = text.partition(":")
-    known = _line(root, "etc/passwd", user)
-    if known is None and not user.isdigit():
+    accounts = read(*(_text(root, f"etc/{name}") for name in ("passwd", "group")))
+    known = next((each for each in accounts.users if each.name == user), None)
+    if known is None and not is_id(user):
         raise NotFound(f"there is no user {user!r} in the image", hint="a number is taken as it is", user=user)
-    uid = int(known[2]) if known else int(user)
+    uid = known.uid if known else int(user)
     if not colon:
-        return uid, int(known[3]) if known and known[3].isdigit() else uid
-    if group.isdigit():
-        return uid, int(group)
-    found = _line(root, "etc/group", group)
-    if found is None:
+        return uid, known.gid if known else uid
+    gid = accounts.gid(group)
+    if gid is None:
         raise NotFound(f"there is no group {group!r} in the image", hint="a number is taken as it is", group=group)
-    return uid, int(found[2])
+    return uid, gid
 
 
-def _line(root: int, path: str, name: str) -> list[str] | None:
-    """The fields of a name's line in passwd or group. Source: passwd(5), group(5)."""
+def _text(root: int, path: str) -> str:
     with contextlib.suppress(OSError):
-        for line in paths.read_in_root(root, path).decode(errors="replace").splitlines():
-            fields = line.split(":")
-            if fields[0] == name and len(fields) > 3 and fields[2].isdigit():
-                return fields
-    return None
+        return paths.read_in_root(root, path).decode(errors="replace")
+    return ""
 
 
 def write(root: int, path: str, content: bytes, owner: tuple[int, int], mode: int) -> None:

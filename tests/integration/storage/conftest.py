@@ -1,5 +1,6 @@
 """Pools of every driver that runs here, on file systems of their own; what is in a tree is seen by other programs."""
 
+import hashlib
 import os
 import shutil
 import stat
@@ -138,16 +139,21 @@ def seen(pool: Driver, tree: Tree) -> Iterator[Path]:
 
 
 def content(pool: Driver, tree: Tree) -> dict[str, object]:
-    """All that there is in a tree, by path."""
+    """All that there is in a tree, by path; of a long file its digest, as no failure could show all of it.
+
+    Not by `Path.rglob`, which asks where links lead, and ends without a word at one that may not be followed, such as
+    another's in a directory like /tmp (proc(5), protected_symlinks)."""
     found: dict[str, object] = {}
     with seen(pool, tree) as root:
-        for path in sorted(root.rglob("*")):
-            about = path.lstat()
-            says: object = None
-            if path.is_symlink():
-                says = os.readlink(path)
-            elif path.is_file():
-                says = path.read_bytes()
-            what = (stat.S_IFMT(about.st_mode) | stat.S_IMODE(about.st_mode), about.st_uid, about.st_gid, about.st_rdev)
-            found[str(path.relative_to(root))] = (*what, says)
+        for above, directories, files in os.walk(root):
+            for path in (Path(above, name) for name in (*directories, *files)):
+                about = path.lstat()
+                says: object = None
+                if path.is_symlink():
+                    says = os.readlink(path)
+                elif stat.S_ISREG(about.st_mode):
+                    data = path.read_bytes()
+                    says = data if len(data) < 4096 else hashlib.sha256(data).hexdigest()
+                kind = stat.S_IFMT(about.st_mode) | stat.S_IMODE(about.st_mode)
+                found[str(path.relative_to(root))] = (kind, about.st_uid, about.st_gid, about.st_rdev, says)
     return found

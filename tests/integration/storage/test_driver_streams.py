@@ -8,16 +8,10 @@ import pytest
 
 from cloison.base.errors import Invalid
 from cloison.storage.driver import Driver
-from tests.integration.storage.conftest import KINDS, content, pool_of, seen
+from tests.integration.storage.conftest import content, pool_of, seen
 from tests.integration.storage.test_driver_trees import expect_furnished, furnish
 
 pytestmark = pytest.mark.needs_root
-
-
-@pytest.fixture(params=[kind for kind in KINDS if isinstance(kind, str)])
-def kind(request: pytest.FixtureRequest) -> str:
-    """Without lvm: under emulation, the only place that has it, a stream takes minutes."""
-    return str(request.param)
 
 
 @pytest.fixture(params=["overlay", "dir", "btrfs", "loop"])

@@ -71,7 +71,8 @@ def copy(
             engine.driver.forget(instance_id)
             raise
         source.reload()
-    engine.pools.collect(tree_of(source.record).pool)
+    for pool in {tree_of(source.record).pool, tree_of(made).pool}:  # what only led to the copy
+        engine.pools.collect(pool)
     if made.config.nics:
         engine.names_changed({made.name})
     return made

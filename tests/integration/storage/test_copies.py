@@ -114,6 +114,14 @@ def test_a_copy_goes_to_a_pool_of_another_kind_and_back(engine: Engine, quick: I
         there.delete()
 
 
+def test_a_copy_in_another_pool_takes_its_own_space_alone(engine: Engine, stopped: Instance) -> None:
+    """What came over as a stream is frozen, and where trees do not stack only led to the copy."""
+    engine.pools.create("disks", "loop", size="64M")
+    there = engine.copy(stopped.name, "there", storage="disks")
+    assert there.tree is not None
+    assert engine.pools.driver("disks").names() == (there.tree.name,)
+
+
 def test_a_copy_that_cannot_be_leaves_nothing(engine: Engine, stopped: Instance, cli: Cli) -> None:
     engine.create("busybox", "taken", config=ALONE)
     before = (trees(engine), sorted(os.listdir(engine.layout.instances)))

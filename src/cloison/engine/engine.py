@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from cloison.engine.pools import Pools
     from cloison.engine.results import DueSnapshot, Repaired, Stats
     from cloison.engine.servers import Servers
-    from cloison.engine.volumes import Volumes
+    from cloison.engine.volume_snapshots import VolumeSnapshots
+    from cloison.engine.volumes import Volume, Volumes
     from cloison.engine.wiring import Networks
     from cloison.images import Image, ImageStore
     from cloison.images.templates import Template
@@ -80,6 +81,12 @@ class Engine:
         from cloison.engine.volumes import Volumes
 
         return Volumes(self)
+
+    def volume_snapshots(self, volume: "Volume") -> "VolumeSnapshots":
+        """The snapshots of one of them."""
+        from cloison.engine.volume_snapshots import VolumeSnapshots
+
+        return VolumeSnapshots(self, volume)
 
     @functools.cached_property
     def servers(self) -> "Servers":

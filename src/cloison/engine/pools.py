@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 POOLS = "pools/"
 LOCK_PATIENCE_S = 10.0
-_MENTIONING = ("instances/", "snapshots/", "volumes/")
+_MENTIONING = ("instances/", "snapshots/", "volumes/", "volume-snapshots/")
 
 
 class Pool(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -1,6 +1,7 @@
 """Volumes: trees of files that belong to no instance, outlive them all, and may be mounted in several at once.
 
-    volumes/<pool>/<name>    a volume's record in the store
+    volumes/<pool>/<name>                       a volume's record in the store
+    volume-snapshots/<pool>/<volume>/<name>     a snapshot's, see `cloison.engine.volume_snapshots`
 
 Who uses one is told by the configurations of instances alone: `mounts.*.source`. What is stored in a volume has no
 other owners on disk than inside; the mount maps them (`engine.mounts`).
@@ -30,7 +31,7 @@ from cloison.storage.driver import NO_LIMIT, Size, Tree
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
 
-VOLUMES = "volumes/"
+VOLUMES, SNAPSHOTS = "volumes/", "volume-snapshots/"
 
 
 class Volume(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,6 +52,11 @@ class Volume(msgspec.Struct, frozen=True, omit_defaults=True):
     def key(self) -> str:
         """Where its record is in the store."""
         return f"{VOLUMES}{self.pool}/{self.name}"
+
+    @property
+    def snapshots_key(self) -> str:
+        """What the places of its snapshots' records begin with."""
+        return f"{SNAPSHOTS}{self.pool}/{self.name}/"
 
 
 class VolumeInfo(msgspec.Struct, frozen=True):
@@ -85,6 +91,11 @@ def load(store: Store | Transaction, pool: str, name: str) -> Volume:
     return _decode(entry.value)
 
 
+def put(changes: Transaction, volume: Volume) -> None:
+    """Store a volume, in the place of what was stored of it."""
+    changes.put(volume.key, _encode(volume))
+
+
 def expect_those_of(changes: Transaction, config: Config) -> None:
     """Raise NotFound for a configuration that names a volume which is gone; in the transaction that stores it, so that
     nobody removes one of them meanwhile."""
@@ -104,6 +115,15 @@ def _mentions(record: Record, volume: Volume) -> bool:
         each.is_volume and (each.volume[0] or DEFAULT_POOL, each.volume[1]) == (volume.pool, volume.name)
         for each in found
     )
+
+
+def _move_snapshots(changes: Transaction, before: Volume, after: Volume | None) -> None:
+    """Their volume has got another name, or with None is being removed."""
+    for place in changes.keys(before.snapshots_key):
+        entry = changes.get(place)
+        if entry is not None and after is not None:
+            changes.put(after.snapshots_key + place.removeprefix(before.snapshots_key), entry.value)
+        changes.delete(place)
 
 
 @contextlib.contextmanager
@@ -167,7 +187,7 @@ class Volumes:
             volume = Volume(name, tree, time.time_ns(), description, size)
             with self._engine.store.transaction() as changes:
                 self._expect_free(changes, key, name, pool)
-                changes.put(key, _encode(volume))
+                put(changes, volume)
                 changes.record(f"{pool}/{name}", "volume-created")
         return volume
 
@@ -193,7 +213,7 @@ class Volumes:
             self._resize(volume, changed.size)
         with self._engine.store.transaction() as changes:
             load(changes, volume.pool, volume.name)
-            changes.put(volume.key, _encode(changed))
+            put(changes, changed)
             changes.record(f"{volume.pool}/{volume.name}", "volume-changed")
         return changed
 
@@ -206,18 +226,20 @@ class Volumes:
             self._expect_unused(volume, "be renamed")
             self._expect_free(changes, renamed.key, new_name, volume.pool)
             changes.delete(volume.key)
-            changes.put(renamed.key, _encode(renamed))
+            put(changes, renamed)
+            _move_snapshots(changes, volume, renamed)
             changes.record(f"{volume.pool}/{new_name}", "volume-renamed", f"{volume.name} {new_name}")
         return renamed
 
     def remove(self, volume: Volume) -> None:
-        """Delete it with all that is in it. Raises Busy where an instance uses it, naming which."""
+        """Delete it with all that is in it, and its snapshots. Raises Busy where an instance uses it, naming which."""
         self._expect_unused(volume, "be removed")
         with self._engine.freeing():
             with self.unmounted(volume, is_for_good=True), self._engine.store.transaction() as changes:
                 load(changes, volume.pool, volume.name)
                 self._expect_unused(volume, "be removed")
                 changes.delete(volume.key)
+                _move_snapshots(changes, volume, None)
                 changes.record(f"{volume.pool}/{volume.name}", "volume-removed")
             self._engine.pools.collect(volume.pool)
 

@@ -16,10 +16,16 @@ def commands() -> Iterator[tuple[str, click.Command]]:
     for name in NAMES:
         command = cloison.get_command(context, name)
         assert command is not None
-        if isinstance(command, click.Group):
-            yield from ((f"{name} {inner}", found) for inner, found in command.commands.items())
-        else:
-            yield name, command
+        yield from within(name, command)
+
+
+def within(words: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    """A command, or those of a group."""
+    if not isinstance(command, click.Group):
+        yield words, command
+        return
+    for inner, found in command.commands.items():
+        yield from within(f"{words} {inner}", found)
 
 
 COMMANDS = tuple(commands())

@@ -27,12 +27,16 @@ def reference() -> str:
 def entries(context: click.Context, name: str) -> Iterator[str]:
     command = cloison.get_command(context, name)
     assert command is not None
-    inner = click.Context(command, info_name=name, parent=context)
-    if isinstance(command, click.Group):
-        for word, found in command.commands.items():
-            yield entry(f"{name} {word}", found, click.Context(found, info_name=word, parent=inner))
-    else:
-        yield entry(name, command, inner)
+    yield from within(name, command, click.Context(command, info_name=name, parent=context))
+
+
+def within(words: str, command: click.Command, context: click.Context) -> Iterator[str]:
+    """A command, or those of a group."""
+    if not isinstance(command, click.Group):
+        yield entry(words, command, context)
+        return
+    for word, found in command.commands.items():
+        yield from within(f"{words} {word}", found, click.Context(found, info_name=word, parent=context))
 
 
 def entry(words: str, command: click.Command, context: click.Context) -> str:

@@ -10,6 +10,7 @@ from cloison.cli import completing
 from cloison.cli.invocation import Invocation, for_each
 from cloison.cli.table import aligned, listed, shows_colours
 from cloison.cli.verb import Verb, as_json, pass_invocation
+from cloison.cli.verbs import volume_snapshot
 
 if TYPE_CHECKING:
     from cloison.engine.volumes import VolumeInfo
@@ -131,3 +132,6 @@ def _rm(invocation: Invocation, names: tuple[str, ...]) -> int:
     """Remove volumes that nobody uses, with all that is in them."""
     volumes = invocation.engine.volumes
     return for_each(names, lambda name: volumes.remove(volumes.get(name)))
+
+
+command.add_command(volume_snapshot.group)

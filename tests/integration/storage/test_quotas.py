@@ -61,6 +61,31 @@ def test_the_limit_goes_on_behind_a_snapshot_and_nobody_inside_leaves_it(engine:
 
 
 @pytest.mark.needs_project_quotas
+@pytest.mark.parametrize("driver", ["overlay", "dir"])
+def test_a_volume_is_limited_for_all_who_have_it(engine: Engine, driver: str) -> None:
+    engine.pools.create("p", driver)
+    volume = engine.volumes.create("data", "p", size_bytes=32 * MEBIBYTE, inodes=100)
+    words = [*QUICK, "mounts.m.source=p/data", "mounts.m.target=/srv"]
+    one, two = (engine.launch("busybox", name, config=words) for name in ("one", "two"))
+    assert int(inside(one, "/bin/df", "-k", "/srv").split()[-5]) == 32 * 1024
+    inside(one, "/bin/dd", "if=/dev/zero", "of=/srv/first", "bs=1M", "count=20")
+    full = two.exec(["/bin/dd", "if=/dev/zero", "of=/srv/second", "bs=1M", "count=20"])
+    assert full.code != 0 and (b"uota exceeded" in full.stderr or b"No space" in full.stderr)
+    many = two.exec(["/bin/sh", "-c", "i=0; while [ $i -lt 150 ]; do : > /srv/$i || exit 7; i=$((i+1)); done"])
+    assert many.code != 0
+    inside(two, "/bin/sh", "-c", "rm /srv/*")
+    assert engine.volumes.set(volume, size_bytes=64 * MEBIBYTE, inodes=0).size.inodes is None
+    inside(two, "/bin/dd", "if=/dev/zero", "of=/srv/large", "bs=1M", "count=48")
+    with pytest.raises(CloisonError, match=r"^--size 32M is less than the 48M"):
+        engine.volumes.set(engine.volumes.get("p/data"), size_bytes=32 * MEBIBYTE)
+    inside(two, "/bin/dd", "if=/dev/zero", "of=/root/own", "bs=1M", "count=80")  # the instance's own is not limited
+    for each in (one, two):
+        each.delete(force=True)
+    engine.volumes.remove(engine.volumes.get("p/data"))
+    engine.pools.remove("p")
+
+
+@pytest.mark.needs_project_quotas
 def test_users_on_a_disk_of_its_own_have_quotas(engine: Engine, root: Path) -> None:
     engine.pools.create("disks", "loop", size="96M", options=["user_quotas=true"])
     web = engine.create("busybox", "web", config=QUICK, storage="disks")

@@ -141,11 +141,31 @@ def test_a_pool_that_cannot_limit_says_so_and_nothing_is_left(cli: Cli, engine: 
     if not driver.abilities.quota:
         pytest.skip("the file system of this test has project quotas")
     before = driver.names()
-    refused(cli("volume", "create", "data", "--size", "10M"), 6, "default")
+    refused(cli("volume", "create", "data", "--size", "10M"), 6, "default", "use a pool of the driver loop or btrfs")
     with pytest.raises(Unsupported):
         engine.volumes.set(present, size_bytes=10 << 20)
     assert engine.volumes.all() == (present,)
     assert driver.names() == before
+
+
+def test_a_volume_in_a_btrfs_is_limited(engine: Engine, cli: Cli) -> None:
+    if "btrfs" not in Path("/proc/filesystems").read_text():
+        pytest.skip("this kernel has no btrfs")
+    engine.pools.create("snaps", "btrfs", size="256M")
+    try:
+        assert cli("volume", "create", "snaps/data", "--size", "32M").returncode == 0
+        one, two = (with_volume(engine, name, volume="snaps/data") for name in ("one", "two"))
+        sh(one, "dd if=/dev/zero of=/srv/first bs=1M count=20; sync")
+        full = two.exec(["sh", "-c", "dd if=/dev/urandom of=/srv/second bs=1M count=20 && sync"])
+        assert full.code != 0 and b"uota exceeded" in full.stderr
+        sh(two, "rm /srv/*; sync; echo more > /srv/more")
+        assert sh(one, "cat /srv/more") == "more"
+    finally:
+        for instance in engine.instances():
+            instance.delete(force=True)
+        for volume in engine.volumes.all():
+            engine.volumes.remove(volume)
+        engine.pools.remove("snaps")
 
 
 def test_info_says_what_it_takes_and_where_it_is(cli: Cli, engine: Engine) -> None:

@@ -7,25 +7,18 @@ import contextlib
 import functools
 import os
 import sys
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import Busy, Denied, Exists, Invalid
-from cloison.base.ids import check_name, new_id
 from cloison.engine import drivers, records
 from cloison.engine.instance import Instance
 from cloison.engine.layout import Layout, layout
-from cloison.engine.records import Record
 from cloison.engine.store import Event, Store
-from cloison.spec import config as configuration
 from cloison.spec.driver import Watch
-from cloison.spec.limits import Limits
-from cloison.spec.nics import are_wired, by_default
+from cloison.spec.nics import are_wired
 
 if TYPE_CHECKING:
     from cloison.engine.billing import LedgerReport
@@ -42,8 +35,6 @@ if TYPE_CHECKING:
     from cloison.spec.tariff import Tariff
 
 Progress = Callable[[str, int, int | None], None]
-NAME_WORDS = ("calm", "clear", "firm", "fine", "light", "plain", "quick", "quiet", "sharp", "snug", "solid", "warm")
-NAME_NOUNS = ("arch", "beam", "cell", "cove", "door", "hall", "lodge", "nook", "panel", "room", "vault", "wall")
 
 
 class Engine:
@@ -121,28 +112,10 @@ class Engine:
         files are in. Without a name it gets one, and where none of `config` is about nics, one on the network cloison0
         (`nics.eth0.type=empty`: a loopback alone).
         Raises Invalid, Exists, and what `images.obtain` raises; then nothing is left of it."""
-        wanted = configuration.assign_all(configuration.Config(), config)
-        wanted = msgspec.structs.replace(wanted, nics=by_default(wanted.nics))
-        if wanted.limits != Limits():
-            from cloison.engine import limits
+        from cloison.engine import creating
 
-            limits.check(self.driver, new_id(), wanted)
-        self.pools.get(storage)
-        if name:
-            check_name(name)
-            self.expect_free(name)
-        from cloison.engine import acceptance
-
-        acceptance.accept(self, wanted, before=configuration.Config())
-        if wanted.mounts:
-            from cloison.engine import mounts
-
-            mounts.accept(self, wanted, before=configuration.Config())
-        found = self.image(image, options=options, progress=progress)
-        made = self._create(found, name or self._free_name(), wanted, storage, progress)
-        if wanted.nics:
-            self.names_changed({made.name})
-        return made
+        made = creating.create(self, image, name, config=config, options=options, storage=storage, progress=progress)
+        return Instance(self, made)
 
     def names_changed(self, names: Collection[str]) -> None:
         """These instances and networks have other addresses than before: packet rules that name them follow."""
@@ -155,40 +128,6 @@ class Engine:
         from cloison.engine import following
 
         following.network_changed(self, before, after)
-
-    def _create(
-        self, image: "Image", name: str, wanted: configuration.Config, pool: str, progress: Progress | None
-    ) -> Instance:
-        from cloison.engine import claims, disk_limits, identity
-        from cloison.storage import trees
-
-        instance_id = new_id()
-        with full_disk_named(self.layout.data), self.driver.command(instance_id, "create"):
-            directory = self.layout.instance(instance_id)
-            try:
-                with self.pools.making(pool) as driver:
-                    os.mkdir(directory, 0o700)
-                    tree = driver.create(image.layers, disk_limits.size_of(wanted), progress=progress)
-                    draft = msgspec.structs.replace(_draft(image, name, wanted, instance_id), tree=tree)
-                    texts = identity.written(self, draft, {})
-                    if image.user or image.workdir:
-                        from cloison.engine import runners
-
-                        draft = msgspec.structs.replace(draft, runner=runners.of_image(image))
-                        runners.make_directory(self, draft, image)
-                    if draft.has_templates:
-                        from cloison.engine import file_templates
-
-                        file_templates.apply(self, draft, "create")
-                    with self.store.transaction() as changes:
-                        made = claims.claim(changes, self.layout.root, draft)
-                        identity.keep(changes, made, texts)
-                        changes.record(made.id, "created", f"{made.name} {made.image_name}")
-                    return Instance(self, made)
-            except BaseException:
-                trees.remove(directory)
-                self.driver.forget(instance_id)
-                raise
 
     def copy(
         self,
@@ -318,14 +257,6 @@ class Engine:
         """Ahead of a long build; the transaction decides."""
         if self.store.get(f"names/{name}") is not None:
             raise Exists(f"there is already an instance {name!r}", hint="choose another name, or delete it first")
-
-    def _free_name(self) -> str:
-        while True:
-            pick = int.from_bytes(os.urandom(2), "big")
-            word, noun = NAME_WORDS[pick % len(NAME_WORDS)], NAME_NOUNS[pick // 256 % len(NAME_NOUNS)]
-            name = f"{word}-{noun}-{pick % 1000}"
-            if self.store.get(f"names/{name}") is None:
-                return name
 
     # --- images ------------------------------------------------------------------------------------------
 
@@ -492,26 +423,6 @@ class Engine:
         """The command that runs `cloison` on this installation, for a monitor that cannot import anything."""
         root = ("--root", self.layout.root) if self.layout.root else ()
         return (sys.executable, "-m", "cloison", *root, *words)
-
-
-def _draft(image: "Image", name: str, wanted: configuration.Config, instance_id: str) -> Record:
-    """A new record, before anything is claimed for it."""
-    return Record(
-        id=instance_id,
-        name=name,
-        kind="container",
-        image=image.digest,
-        image_name=image.names[0] if image.names else image.digest[:19],
-        created_ns=time.time_ns(),
-        id_base=0,
-        config=wanted,
-        layers=image.layers,
-        command=image.command,
-        env=image.env,
-        stop_signal=image.stop_signal,
-        is_system=image.is_system,
-        has_templates=bool(image.templates),
-    )
 
 
 def open_engine(root: str | None = None) -> Engine:

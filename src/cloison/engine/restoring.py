@@ -15,7 +15,7 @@ import msgspec
 
 from cloison.base.errors import CloisonError, WrongState
 from cloison.base.ids import new_id
-from cloison.engine import claims, disk_limits, identity, records, runners, setting
+from cloison.engine import claims, disk_limits, identity, records, setting
 from cloison.engine import snapshot_records as stored
 from cloison.engine.records import Record, tree_of
 from cloison.engine.snapshot_records import PRE_REBUILD, PRE_RESTORE, SnapshotRecord
@@ -95,40 +95,22 @@ def rebuild(engine: "Engine", instance: "Instance", image: "Image", *, force: bo
     """Have its root file system be an image's, with nothing of its own; its name, configuration, addresses, ids,
     volumes and snapshots stay. What it was is kept as `pre-rebuild`, as with a restore. One that runs is stopped and
     started again, with `force` only."""
+    from cloison.engine import creating
+
     with _stopped(instance, "be rebuilt", "rebuilt", force=force), instance.command("rebuild"):
         instance.expect_stopped("be rebuilt", hint="stop it first, or use --force")
         before = instance.adopted()
         with engine.pools.making(tree_of(before).pool) as driver:
             tree = driver.create(image.layers, disk_limits.size_of(before.config), progress=progress)
-            after = msgspec.structs.replace(_of_image(before, image), tree=tree, is_restored=True)
-            runners.make_directory(engine, after, image)
+            after = msgspec.structs.replace(creating.of_image(before, image), tree=tree, is_restored=True)
             texts = identity.written(engine, after, {})
-            if after.has_templates:
-                from cloison.engine import file_templates
-
-                file_templates.apply(engine, after, "create")
+            creating.fill(engine, after, image)
             with engine.store.transaction(is_durable=True) as changes:
                 stored.add(changes, before, _kept(engine, changes, before, PRE_REBUILD))
                 records.save(changes, after)
                 identity.keep(changes, after, texts)
                 changes.record(before.id, "rebuilt", after.image_name)
         instance.reload()
-
-
-def _of_image(record: Record, image: "Image") -> Record:
-    return msgspec.structs.replace(
-        record,
-        image=image.digest,
-        image_name=image.names[0] if image.names else image.digest[:19],
-        layers=image.layers,
-        command=image.command,
-        env=image.env,
-        stop_signal=image.stop_signal,
-        is_system=image.is_system,
-        has_templates=bool(image.templates),
-        runner=runners.of_image(image),
-        is_copy=False,
-    )
 
 
 def settle(changes: Transaction, record: Record) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cloison import CloisonError, Engine, Instance
+from cloison.engine import creating
 from cloison.kernel import loops
 from tests.integration.conftest import QUICK, Cli, eventually, init_of, inside, refused
 from tests.integration.storage.conftest import MEBIBYTE, MKFS, mounted, run
@@ -127,7 +128,7 @@ def test_an_instance_that_cannot_be_made_leaves_nothing(made: Made, engine: Engi
     made(name="first")
     before = engine.pools.driver(pool).names()
     with pytest.raises(CloisonError):
-        engine._create(engine.image("busybox"), "first", engine.get("first").config, pool, None)
+        creating.make(engine, engine.image("busybox"), "first", engine.get("first").config, pool, None)
     assert engine.pools.driver(pool).names() == before
     assert len(os.listdir(engine.layout.instances)) == 1
 

@@ -42,6 +42,7 @@ _WHITEOUT = b".wh."
 _OPAQUE_MARK = b".wh..wh..opq"
 _DIRECTORIES_OPEN = 100
 _NO_ID = 0xFFFFFFFF
+_HOLE_BYTES = 4096  # a file system's block, mostly: fewer zeros make no hole
 _UNSUPPORTED = (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.ENODATA)
 
 
@@ -231,8 +232,14 @@ class Unpacker:
             if member.segments is not None:
                 self._spread(fd, member, path, source)
             elif member.size:
+                ends_in_hole = False
                 for piece in source.pieces(member.size):
-                    _write(fd, piece)
+                    if ends_in_hole := _is_hole(piece):
+                        os.lseek(fd, len(piece), os.SEEK_CUR)
+                    else:
+                        _write(fd, piece)
+                if ends_in_hole:
+                    os.ftruncate(fd, member.size)
                 self._contents.content(path, 0, member.size)
             if self._uid == 0 and (member.uid or member.gid or self._gid):
                 os.fchown(fd, member.uid, member.gid)
@@ -374,6 +381,11 @@ def _write(fd: int, piece: memoryview) -> None:
     written = os.write(fd, piece)
     while written < len(piece):
         written += os.write(fd, piece[written:])
+
+
+def _is_hole(piece: memoryview) -> bool:
+    """Whether a piece is all zeros: squashfs and the archives of Docker have holes, too, but cannot say so."""
+    return len(piece) >= _HOLE_BYTES and not (piece[0] or piece[-1] or bytes(piece).strip(b"\0"))
 
 
 def _is_whiteout(found: os.stat_result) -> bool:

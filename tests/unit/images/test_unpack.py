@@ -259,6 +259,14 @@ def test_a_sparse_file_stays_sparse(tmp_path: Path, form: str) -> None:
         assert (place / "sparse").stat().st_blocks * 512 < 1_000_000
 
 
+def test_zeros_become_a_hole_where_an_archive_cannot_say_so(tmp_path: Path) -> None:
+    content = bytes(3 << 20) + b"x" + bytes(5 << 20)
+    with unpacked(tmp_path, tar(file("zeros", content), file("all", bytes(1 << 20)))) as (place, _):
+        assert (place / "zeros").read_bytes() == content
+        assert (place / "all").read_bytes() == bytes(1 << 20)
+        assert (place / "zeros").stat().st_blocks * 512 < 200_000
+
+
 def test_acls_of_tar_become_those_of_the_files(tmp_path: Path) -> None:
     headers = {
         "SCHILY.acl.access": "user::rw-,user:1000:r--,group::r--,mask::r--,other::---",

@@ -148,7 +148,13 @@ class Reader:
             raise damaged(f"a record of it cannot be read: {problem}") from problem
 
     def _expect_magic(self) -> None:
-        start = self._taken_if_there(len(NAME))
+        try:
+            start = self._take(len(NAME))
+        except Invalid as cut:
+            raise Invalid(
+                f"this is no exported instance, or only the beginning of one: {cut.sentence}",
+                hint="copy it again; `cloison export` makes such a file",
+            ) from cut
         if start != NAME:
             raise Invalid(
                 "this is no exported instance",
@@ -164,12 +170,6 @@ class Reader:
             )
         if number != MAGIC[len(NAME) :]:
             raise damaged("its first line makes no sense")
-
-    def _taken_if_there(self, count: int) -> bytes:
-        try:
-            return self._take(count)
-        except Invalid:
-            return b""
 
     def _take(self, count: int) -> bytes:
         pieces, missing = [], count

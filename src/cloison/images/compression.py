@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 
 from cloison.base.errors import CloisonError, Invalid
+from cloison.images.tar.numbers import no_archive
 from cloison.images.tar.source import truncated
 
 OUT_BYTES = 1 << 20
@@ -76,11 +77,7 @@ def plain(chunks: Iterable[bytes]) -> Iterator[bytes]:
         return
     if not start:
         raise truncated("it is empty")
-    what = f"it looks like {kind.lower()}" if kind else "its first bytes are " + repr(start[:6])
-    raise Invalid(
-        f"this is no archive that can be read: {what}",
-        hint="tar, alone or compressed by gzip, xz, zstd or bzip2, is understood",
-    )
+    raise no_archive(start, f"it looks like {kind.lower()}" if kind else "")
 
 
 def _expanded(kind: str, start: bytes, stream: Iterator[bytes]) -> Iterator[bytes]:

@@ -199,6 +199,9 @@ def test_what_meets_somebody_else_is_refused(engine: Engine, box: Instance, cli:
     refused(cli("import", str(file), "new", "--storage", "nowhere"), 3, "no storage pool 'nowhere'")
     (tmp_path / "tar").write_bytes(b"\0" * 10240)
     refused(cli("import", str(tmp_path / "tar")), 2, "no exported instance")
+    (tmp_path / "cut").write_bytes(file.read_bytes()[:3000])
+    refused(cli("import", str(tmp_path / "cut")), 2, "only the beginning of one")
+    refused(cli("image", "import", str(file)), 2, "this is an exported instance, and no image")
     (tmp_path / "new").write_bytes(b"cloison-instance 7\n" + bytes(100))
     refused(cli("import", str(tmp_path / "new")), 6, "the form 7")
     assert not [name for name in os.listdir(tmp_path) if "part" in name or name == "x"]

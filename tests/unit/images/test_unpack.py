@@ -1,4 +1,5 @@
 import contextlib
+import gzip
 import hashlib
 import os
 import stat
@@ -312,6 +313,9 @@ def test_the_first_bytes_name_what_is_no_archive(tmp_path: Path) -> None:
         refused(tmp_path, start + bytes(600), f"it looks like {name}")
     refused(tmp_path, b"hello, world", "its first bytes are b'hello,'")
     refused(tmp_path, b"", "truncated")
+    refused(tmp_path, b"cloison-instance 1\n" + bytes(600), "this is an exported instance")
+    refused(tmp_path, gzip.compress(b"cloison-instance 1\n" + b"x" * 600), "this is an exported instance")
+    refused(tmp_path, gzip.compress(b"hello, world" * 99), "its first bytes are b'hello,'")
 
 
 def test_a_reader_that_fails_is_the_reason_that_is_given(tmp_path: Path) -> None:

@@ -4,12 +4,23 @@ import functools
 
 from cloison.base.errors import Invalid
 
+_INSTANCE = b"cloison-instance "  # how `cloison export` begins
 _MOST_SECONDS = 1 << 34  # the year 2514: what ext4 can keep; anything beyond is cut off
 
 
 def damaged(what: str) -> Invalid:
     """The error for bytes that are no tar archive."""
     return Invalid(f"the archive is damaged: {what}", hint="copy or download it again")
+
+
+def no_archive(start: bytes, what: str = "") -> Invalid:
+    """The error for a stream that begins like this, and so not like a tar archive; `what` is known of it."""
+    if start.startswith(_INSTANCE):
+        return Invalid("this is an exported instance, and no image", hint="`cloison import` takes it")
+    return Invalid(
+        f"this is no archive that can be read: {what or f'its first bytes are {start[:6]!r}'}",
+        hint="tar, alone or compressed by gzip, xz, zstd or bzip2, is understood",
+    )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -13,7 +13,7 @@ from cloison.base.errors import Invalid
 from cloison.images.limits import Limits, too_much
 from cloison.images.tar import pax, sparse
 from cloison.images.tar.member import Kind, Member
-from cloison.images.tar.numbers import damaged, decimal, nanoseconds, number, time_of
+from cloison.images.tar.numbers import damaged, decimal, nanoseconds, no_archive, number, time_of
 from cloison.images.tar.source import Source, truncated
 
 _BLOCK = 512
@@ -79,7 +79,12 @@ class Tar:
                 self.is_ended = True
                 return None
             fields = _HEADER.unpack(header)
-            _check_sum(header, fields[6])
+            try:
+                _check_sum(header, fields[6])
+            except Invalid as damage:
+                if self.source.position > _BLOCK or header[257:262] == b"ustar":
+                    raise
+                raise no_archive(header) from damage
             kind = fields[7]
             if kind in b"xXgLK":
                 extra = self._said(kind, number(fields[4]), extra)

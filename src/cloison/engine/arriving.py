@@ -24,7 +24,7 @@ from cloison.engine.transfer_stream import Reader, Section, damaged
 from cloison.images.image import Image
 from cloison.spec import config as configuration
 from cloison.spec.config import Config
-from cloison.storage.driver import Driver, Tree
+from cloison.storage.driver import Driver, Size, Tree
 from cloison.storage.settling import settle
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def _created(engine: "Engine", sections: Iterator[Section], head: Head, draft: R
         try:
             os.mkdir(directory, 0o700)
             with _images(engine, head, draft.id) as images, engine.pools.making(pool) as driver:
-                legs = _Legs(driver, images, head, {})
+                legs = _Legs(driver, images, head, {}, disk_limits.size_of(draft.config))
                 for section in sections:
                     legs.take(section) if section.kind == "tree" else images.take(section)
                 draft = _with_tree(legs, head, draft, driver.clone(legs.present(), disk_limits.size_of(draft.config)))
@@ -158,12 +158,13 @@ def _updated(engine: "Engine", sections: Iterator[Section], head: Head, instance
                 hint="use --force, or import all of it under another name",
             )
         with _images(engine, head, before.id) as images, engine.pools.making(base.tree.pool) as driver:
-            legs = _Legs(driver, images, head, {head.since: base.tree})
+            size = disk_limits.size_of(head.of.config)
+            legs = _Legs(driver, images, head, {head.since: base.tree}, size)
             for section in sections:
                 legs.take(section) if section.kind == "tree" else images.take(section)
             after = msgspec.structs.replace(
                 before,
-                tree=driver.clone(legs.present(), disk_limits.size_of(head.of.config)),
+                tree=driver.clone(legs.present(), size),
                 config=head.of.config,
                 is_restored=False,
             )
@@ -184,15 +185,17 @@ def _updated(engine: "Engine", sections: Iterator[Section], head: Head, instance
 
 
 class _Legs:
-    """The trees of a stream, as far as they have come in; `known` are those of snapshots that were there before."""
+    """The trees of a stream, as far as they have come in; `known` are those of snapshots that were there before, `size`
+    is what the instance is to have."""
 
-    def __init__(self, driver: Driver, images: "_Images", head: Head, known: dict[str, Tree]) -> None:
+    def __init__(self, driver: Driver, images: "_Images", head: Head, known: dict[str, Tree], size: Size) -> None:
         self._driver = driver
         self._images = images
         self._head = head
         self._known = known
         self._done: dict[str, Tree] = {}
-        self._wanted = [*(each.uid for each in head.snapshots), ""]
+        self._rooms = {each.uid: disk_limits.room_of(each.of.config, size) for each in head.snapshots} | {"": size}
+        self._wanted = list(self._rooms)
 
     def take(self, section: Section) -> None:
         """Receive the next one. Raises Invalid for one that does not follow."""
@@ -202,7 +205,7 @@ class _Legs:
         below = (self._known | self._done).get(since) if since else None
         if since and below is None:
             raise damaged("it has changes of files that did not come before them")
-        self._done[of] = self._driver.receive(section.chunks, self._images.layers(), below)
+        self._done[of] = self._driver.receive(section.chunks, self._images.layers(), below, self._rooms[of])
 
     def present(self) -> Tree:
         """The present state. Raises Invalid where it has not come."""

@@ -27,7 +27,7 @@ from cloison.spec import config as configuration
 from cloison.spec.config import Config
 from cloison.spec.driver import State
 from cloison.spec.nics import Nic
-from cloison.storage.driver import Driver, Progress, Tree
+from cloison.storage.driver import Driver, Progress, Size, Tree
 from cloison.storage.settling import settle
 
 if TYPE_CHECKING:
@@ -99,8 +99,14 @@ def _made(
             frozen, present = _frozen(engine, source, driver, progress)
         known = () if begin is not None or is_alone else _to_copy(engine, source.record)
         moved = Moved(driver, target, is_same=wanted == pool)
-        listed = [msgspec.structs.replace(each, tree=moved.tree(each.tree, each.of.layers)) for each in known]
-        tree = target.clone(moved.tree(frozen, draft.layers), disk_limits.size_of(draft.config), progress=progress)
+        size = disk_limits.size_of(draft.config)
+        listed = [
+            msgspec.structs.replace(
+                each, tree=moved.tree(each.tree, each.of.layers, disk_limits.room_of(each.of.config, size))
+            )
+            for each in known
+        ]
+        tree = target.clone(moved.tree(frozen, draft.layers, size), size, progress=progress)
         draft = msgspec.structs.replace(draft, tree=tree)
         identity.forget_machine(engine, draft)
         texts = identity.written(engine, draft, texts)
@@ -149,15 +155,15 @@ class Moved:
         self._done: dict[str, Tree] = {}
         self._last: Tree | None = None
 
-    def tree(self, frozen: Tree, layers: tuple[str, ...]) -> Tree:
-        """The same there."""
+    def tree(self, frozen: Tree, layers: tuple[str, ...], size: Size) -> Tree:
+        """The same there, with room for `size` where a tree is a disk."""
         if self._is_same:
             return frozen
         if frozen.name not in self._done:
             since = self._last
             chunks = self._source.send(frozen, since)
             base = self._done[since.name] if since is not None else None
-            self._done[frozen.name] = self._target.receive(chunks, layers, base)
+            self._done[frozen.name] = self._target.receive(chunks, layers, base, size)
             settle(self._target, self._done[frozen.name])
             self._last = frozen
         return self._done[frozen.name]

@@ -22,6 +22,12 @@ def size_of(config: Config) -> Size:
     return Size(config.limits.disk, config.limits.inodes)
 
 
+def room_of(config: Config, present: Size) -> Size:
+    """The room that a snapshot needs which comes in as a stream, of an instance that is to have the size `present`."""
+    size = size_of(config)
+    return present if size.bytes is None else size
+
+
 @contextlib.contextmanager
 def changed(engine: "Engine", record: Record, wanted: "Wanted") -> Iterator[None]:
     """The limits are the wanted ones; those before it, when something goes wrong inside. Raises Unsupported where its

@@ -135,8 +135,11 @@ class Driver(Protocol):
     def send(self, frozen: Tree, since: Tree | None = None) -> Iterator[bytes]:
         """A frozen tree as a stream, without what an image's layers have; or only what changed since another."""
 
-    def receive(self, chunks: Iterable[bytes], lower: tuple[str, ...] = (), since: Tree | None = None) -> Tree:
-        """The frozen tree that such a stream describes, over the same layers, or over `since`."""
+    def receive(
+        self, chunks: Iterable[bytes], lower: tuple[str, ...] = (), since: Tree | None = None, size: Size = NO_LIMIT
+    ) -> Tree:
+        """The frozen tree that such a stream describes, over the same layers, or over `since`. `size` is the room that
+        it needs, for drivers with a file system for each tree; others have no limit on a frozen one."""
 
     def names(self) -> tuple[str, ...]:
         """All trees that there are."""

@@ -35,6 +35,7 @@ class LoopDriver(InDirectoryDriver):
     `has_user_quotas`: they are counted for users and groups inside."""
 
     _SUFFIX = ".img"
+    _HAS_DISKS = True
 
     def __init__(self, pool: str, path: str, *, default_bytes: int, has_user_quotas: bool = False) -> None:
         super().__init__(pool, path)

@@ -30,6 +30,8 @@ _BYTES = ("--noheadings", "--units", "b", "--nosuffix", "--separator", ",")
 class LvmDriver(PlainDriver):
     """The pool `pool`, in the thin pool `place` (GROUP/POOL)."""
 
+    _HAS_DISKS = True
+
     def __init__(self, pool: str, place: str, *, default_bytes: int) -> None:
         super().__init__(pool, place)
         self._group, _, self._thin = place.partition("/")

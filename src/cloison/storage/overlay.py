@@ -160,8 +160,10 @@ class OverlayDriver:
         base = stream.Base.LAYERS if len(own) <= len(frozen.lower) else stream.Base.NOTHING
         return stream.encode(base, scanning.scan(layers, is_part=base is stream.Base.LAYERS))
 
-    def receive(self, chunks: Iterable[bytes], lower: tuple[str, ...] = (), since: Tree | None = None) -> Tree:
-        """A tree over what the stream says that it is to be put upon."""
+    def receive(
+        self, chunks: Iterable[bytes], lower: tuple[str, ...] = (), since: Tree | None = None, size: Size = NO_LIMIT
+    ) -> Tree:
+        """A tree over what the stream says that it is to be put upon; a frozen one has no limit."""
         from cloison.storage import stream, writing
 
         reader = stream.Reader(chunks)

@@ -7,10 +7,11 @@ the rest follows.
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from typing import ClassVar
 
 from cloison.base.disk import full_disk_named
 from cloison.base.errors import NotFound
-from cloison.storage.driver import NO_LIMIT, Progress, RootLayers, Size, Split, Tree
+from cloison.storage.driver import NO_LIMIT, Progress, RootLayers, Size, Split, Tree, Used
 
 
 class PlainDriver(ABC):
@@ -23,6 +24,8 @@ class PlainDriver(ABC):
         self._trash = f"{path}/trash"
 
     # --- what a driver of this kind says -------------------------------------------------------------------
+
+    _HAS_DISKS: ClassVar[bool] = False  # each tree is a file system, which can be too small for what is to come in
 
     @abstractmethod
     def _empty(self, size: Size) -> str:
@@ -39,6 +42,10 @@ class PlainDriver(ABC):
     @abstractmethod
     def _remove(self, name: str) -> None:
         """Delete a tree that could not be made."""
+
+    @abstractmethod
+    def used(self, tree: Tree) -> Used:
+        """What a tree takes, and its limits."""
 
     @abstractmethod
     def names(self) -> tuple[str, ...]:
@@ -113,7 +120,9 @@ class PlainDriver(ABC):
             found = scanning.delta((before,), (after,))
             yield from stream.encode(stream.Base.TREE, stream.only_changed(found))
 
-    def receive(self, chunks: Iterable[bytes], lower: tuple[str, ...] = (), since: Tree | None = None) -> Tree:
+    def receive(
+        self, chunks: Iterable[bytes], lower: tuple[str, ...] = (), since: Tree | None = None, size: Size = NO_LIMIT
+    ) -> Tree:
         """What the stream says, over a copy of what it is to be put upon."""
         from cloison.storage import copying, stream, writing
 
@@ -121,9 +130,9 @@ class PlainDriver(ABC):
         below = stream.expected_below(reader.base, lower, since)
         with full_disk_named(self._path):
             if reader.base is stream.Base.TREE and since is not None:
-                name = self._copy(since, None, None, is_frozen=False)
+                name = self._copy(since, self._room(size, since), None, is_frozen=False)
             else:
-                name = self._empty(NO_LIMIT)
+                name = self._empty(size if self._HAS_DISKS else NO_LIMIT)
         with self._made(name), self._reached(name, is_read_only=False) as path:
             if reader.base is stream.Base.LAYERS:
                 copying.copy(below, path)
@@ -131,6 +140,11 @@ class PlainDriver(ABC):
                 reader.into(writer)
         self._freeze(name)
         return Tree(self._pool, name, is_frozen=True)
+
+    def _room(self, size: Size, since: Tree) -> Size | None:
+        """The size of a copy that is to become larger than what it is a copy of; None for the same."""
+        present = self.used(since).limit.bytes if self._HAS_DISKS else None
+        return Size(size.bytes) if size.bytes and present and size.bytes > present else None
 
     def _freeze(self, name: str) -> None:
         """Have the file system itself refuse changes; most cannot."""

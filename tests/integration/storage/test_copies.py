@@ -122,6 +122,33 @@ def test_a_copy_in_another_pool_takes_its_own_space_alone(engine: Engine, stoppe
     assert engine.pools.driver("disks").names() == (there.tree.name,)
 
 
+def test_what_is_larger_than_a_pool_makes_disks_gets_the_room_that_it_has(engine: Engine) -> None:
+    """As a copy, and as a stream that grows from one snapshot to the next."""
+    engine.pools.create("large", "loop", size="64M")
+    engine.pools.create("small", "loop", size="24M")
+    box = engine.create("busybox", "box", config=QUICK, storage="large")
+    box.snapshots.create("empty")
+    box.set("limits.disk=96M")
+    box.start()
+    inside(box, "/bin/sh", "-c", "head -c 40000000 /dev/urandom > /root/f; sync")
+    told = inside(box, "/bin/busybox", "md5sum", "/root/f")
+    box.stop()
+    box.snapshots.create("full")
+    with engine.export("box", has_image=False) as chunks:
+        stream = b"".join(chunks)
+    for arrived in (
+        engine.copy("box", "copied", storage="small"),
+        engine.import_instance([stream], "imported", storage="small"),
+    ):
+        assert names(arrived) == ["empty", "full"]
+        arrived.start()
+        assert inside(arrived, "/bin/busybox", "md5sum", "/root/f") == told
+        arrived.snapshots.restore("full", force=True)
+        assert inside(arrived, "/bin/busybox", "md5sum", "/root/f") == told
+        arrived.delete(force=True)
+    assert engine.pools.driver("small").names() == ()
+
+
 def test_a_copy_that_cannot_be_leaves_nothing(engine: Engine, stopped: Instance, cli: Cli) -> None:
     engine.create("busybox", "taken", config=ALONE)
     before = (trees(engine), sorted(os.listdir(engine.layout.instances)))

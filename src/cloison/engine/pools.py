@@ -139,7 +139,7 @@ class Pools:
         pool = self.get(name)
         if name == DEFAULT_POOL:
             raise Invalid("the storage pool default stays: it is what instances without --storage are in")
-        with self._lock(name).alone(timeout_s=LOCK_PATIENCE_S):
+        with self._engine.freeing(), self._lock(name).alone(timeout_s=LOCK_PATIENCE_S):
             self._expect_unused(name)
             self._driver(pool).destroy()
             with self._engine.store.transaction() as changes:

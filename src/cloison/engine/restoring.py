@@ -7,12 +7,14 @@ who gives it another name keeps it.
 """
 
 import contextlib
+import os
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from cloison.base.disk import no_space
 from cloison.base.errors import CloisonError, WrongState
 from cloison.base.ids import new_id
 from cloison.engine import claims, disk_limits, identity, records, setting
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from cloison.engine.instance import Instance
     from cloison.images import Image
 
+LEAST_BYTES = 1 << 20  # for what runs to be stopped, and started as something else
+
 
 def restore(
     engine: "Engine",
@@ -41,12 +45,12 @@ def restore(
     """Have an instance be what it was; one that runs is stopped and started again, with `force` only."""
     instance.reload()
     stored.load(engine.store, instance.record, name)  # before anything is stopped
-    with _stopped(instance, "be restored", "restored", force=force), instance.command("restore"):
+    with _stopped(engine, instance, "be restored", "restored", force=force), instance.command("restore"):
         _restore(engine, instance, name, keep_config=keep_config, progress=progress)
 
 
 @contextlib.contextmanager
-def _stopped(instance: "Instance", doing: str, done: str, *, force: bool) -> Iterator[None]:
+def _stopped(engine: "Engine", instance: "Instance", doing: str, done: str, *, force: bool) -> Iterator[None]:
     """It does not run meanwhile, and runs again afterwards, if it did: also where nothing has become of it."""
     state = instance.state
     if state in (State.STOPPED, State.STUCK):
@@ -58,6 +62,7 @@ def _stopped(instance: "Instance", doing: str, done: str, *, force: bool) -> Ite
             hint=f"stop it first, or use --force: then it is stopped, {done}, and started again",
             state=str(state),
         )
+    _expect_room(engine, instance)
     instance.stop_to_start()
     try:
         yield
@@ -65,6 +70,15 @@ def _stopped(instance: "Instance", doing: str, done: str, *, force: bool) -> Ite
         instance.start()
         raise
     instance.start()
+
+
+def _expect_room(engine: "Engine", instance: "Instance") -> None:
+    """Nothing is stopped that could not be started again: a root file system without any space would be read-only."""
+    for path in (engine.layout.data, engine.pools.driver(instance.tree.pool).root(instance.tree).writable):
+        if os.path.isdir(path):
+            found = os.statvfs(path)
+            if found.f_bavail * found.f_frsize < LEAST_BYTES:
+                raise no_space(path)
 
 
 def _restore(
@@ -97,7 +111,7 @@ def rebuild(engine: "Engine", instance: "Instance", image: "Image", *, force: bo
     started again, with `force` only."""
     from cloison.engine import creating
 
-    with _stopped(instance, "be rebuilt", "rebuilt", force=force), instance.command("rebuild"):
+    with _stopped(engine, instance, "be rebuilt", "rebuilt", force=force), instance.command("rebuild"):
         instance.expect_stopped("be rebuilt", hint="stop it first, or use --force")
         before = instance.adopted()
         with engine.pools.making(tree_of(before).pool) as driver:

@@ -92,6 +92,7 @@ def test_a_full_disk_is_named_and_loses_nothing(kind: str, tmp_path: Path) -> No
             assert box.state is State.RUNNING
             for verb in (("snapshot", "restore", "--force", "box", "then"), ("rebuild", "--force", "box")):
                 tried_on_a_full_disk(root, *verb)
+                assert box.state is State.RUNNING, verb
         finally:
             filler.unlink()
         expect_order(engine)

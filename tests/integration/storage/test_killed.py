@@ -145,6 +145,23 @@ def expect_the_box(engine: Engine, *, text: str = "now") -> None:
     assert inside(box, "cat", "/root/a", "/etc/hostname") == f"{text}\nbox\n"
 
 
+def without_the_copy(engine: Engine) -> None:
+    for instance in engine.instances():
+        if instance.name == "new":
+            instance.delete(force=True)
+
+
+def expect_the_box_and_its_copy(engine: Engine, at: int) -> None:
+    """What was there before is there, and the copy `new` is whole or not at all; it is, where nobody was killed."""
+    expect_order(engine)
+    expect_the_box(engine)
+    copies = [instance for instance in engine.instances() if instance.name == "new"]
+    assert copies or at
+    for copy in copies:
+        copy.start()
+        assert inside(copy, "cat", "/root/a", "/etc/hostname") == "now\nnew\n"
+
+
 def each_moment(
     root: Path, *words: str, before: Callable[[], object] = lambda: None, points: int = POINTS
 ) -> Iterator[int]:
@@ -190,28 +207,12 @@ def test_a_restore(engine: Engine, box: Instance, root: Path) -> None:
 
 
 def test_a_copy(engine: Engine, box: Instance, root: Path) -> None:
-    def clean() -> None:
-        for instance in engine.instances():
-            if instance.name == "new":
-                instance.delete(force=True)
-
-    for at in each_moment(root, "copy", "box", "new", before=clean):
-        expect_order(engine)
-        expect_the_box(engine)
-        copies = [instance for instance in engine.instances() if instance.name == "new"]
-        assert copies or at
-        for copy in copies:
-            copy.start()
-            assert inside(copy, "cat", "/root/a", "/etc/hostname") == "now\nnew\n"
+    for at in each_moment(root, "copy", "box", "new", before=lambda: without_the_copy(engine)):
+        expect_the_box_and_its_copy(engine, at)
 
 
 def test_an_export_and_an_import(engine: Engine, box: Instance, root: Path, tmp_path: Path) -> None:
     file = tmp_path / "file"
-
-    def clean() -> None:
-        for instance in engine.instances():
-            if instance.name == "new":
-                instance.delete(force=True)
 
     for at in each_moment(root, "export", "box", str(file), before=lambda: file.unlink(missing_ok=True)):
         expect_order(engine)
@@ -221,14 +222,8 @@ def test_an_export_and_an_import(engine: Engine, box: Instance, root: Path, tmp_
             assert [section.kind for section in Reader([file.read_bytes()]).sections()][-1] == "tree"
         assert [path.name for path in tmp_path.iterdir() if "file" in path.name] in ([], ["file"])
     cloison_says(root, "export", "--force", "box", str(file))
-    for at in each_moment(root, "import", str(file), "new", before=clean):
-        expect_order(engine)
-        expect_the_box(engine)
-        copies = [instance for instance in engine.instances() if instance.name == "new"]
-        assert copies or at
-        for copy in copies:
-            copy.start()
-            assert inside(copy, "cat", "/root/a", "/etc/hostname") == "now\nnew\n"
+    for at in each_moment(root, "import", str(file), "new", before=lambda: without_the_copy(engine)):
+        expect_the_box_and_its_copy(engine, at)
 
 
 def test_an_import_with_its_image(engine: Engine, box: Instance, root: Path, tmp_path: Path) -> None:

@@ -43,10 +43,12 @@ class Instance:
 
     @property
     def name(self) -> str:
+        """What it is called, and its host name; `rename` changes it."""
         return self._record.name
 
     @property
     def id(self) -> str:
+        """Twelve hexadecimal digits, which stay the same when it gets another name."""
         return self._record.id
 
     @property
@@ -75,6 +77,7 @@ class Instance:
 
     @property
     def state(self) -> State:
+        """What it is doing, now: asked of the host, and not remembered."""
         return self.observe().state
 
     def info(self, *, with_disk: bool = False) -> "Info":
@@ -491,6 +494,8 @@ class Instance:
         return self._record
 
     def expect_stopped(self, doing: str, *, hint: str = "") -> None:
+        """What a dead keeper left is taken back first. Raises WrongState where it runs, with what it "cannot" do then:
+        "be renamed". Only by who has its lock."""
         state = self.observe().state
         if state is State.STUCK:
             self._repair()

@@ -77,7 +77,7 @@ def resolved(driver: Driver, config: Config) -> Config:
     found = msgspec.structs.replace(
         limits,
         io=_disks(driver, config, _refused),
-        devices=tuple(_looked_up(config, entry) for entry in limits.devices),
+        devices=tuple(_looked_up(entry) for entry in limits.devices),
     )
     wanted = msgspec.structs.replace(config, limits=found)
     if found.devices:
@@ -90,7 +90,7 @@ def in_force(driver: Driver, config: Config) -> LiveLimits:
     limits = sized(driver, config.limits)
     entries = [entry for entry in limits.devices if not entry.path or _node(entry.path) is not None]
     found = msgspec.structs.replace(
-        limits, io=_disks(driver, config, _gone), devices=tuple(_looked_up(config, entry) for entry in entries)
+        limits, io=_disks(driver, config, _gone), devices=tuple(_looked_up(entry) for entry in entries)
     )
     return specification.live_limits(msgspec.structs.replace(config, limits=found))
 
@@ -274,7 +274,7 @@ def _together(config: Config, disk: str, one: tuple[str, Rates], other: tuple[st
     return Rates(**both)
 
 
-def _looked_up(config: Config, entry: DeviceEntry) -> DeviceEntry:
+def _looked_up(entry: DeviceEntry) -> DeviceEntry:
     """`entry` with the numbers of the node that its path is on the host. Raises Invalid."""
     if not entry.path:
         return entry

@@ -66,10 +66,8 @@ def _stopped(engine: "Engine", instance: "Instance", doing: str, done: str, *, f
     instance.stop_to_start()
     try:
         yield
-    except CloisonError:
+    finally:
         instance.start()
-        raise
-    instance.start()
 
 
 def _expect_room(engine: "Engine", instance: "Instance") -> None:

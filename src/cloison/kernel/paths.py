@@ -87,7 +87,7 @@ def root_of(pid: int) -> int:
 
 
 def read_in_root(root: int, path: str) -> bytes:
-    """A regular file of at most 1 MiB. Raises OSError, also for a fifo or a device: nothing is waited for."""
+    """The first MiB of a regular file. Raises OSError, also for a fifo or a device: nothing is waited for."""
     fd = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):

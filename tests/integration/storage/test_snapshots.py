@@ -11,9 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cloison import CloisonError, Engine, Exists, Instance, Invalid, NotFound, State, WrongState
+from cloison import CloisonError, Engine, Exists, Instance, Invalid, NoSpace, NotFound, State, WrongState
 from cloison.engine import snapshot_records
 from cloison.engine.pools import POOLS, Pool
+from cloison.storage.overlay import OverlayDriver
 from tests.integration.conftest import QUICK, Cli, Launch, eventually, inside, refused
 from tests.integration.storage.conftest import mounted
 
@@ -156,6 +157,23 @@ def test_who_was_frozen_by_his_user_stays_frozen(quick: Instance) -> None:
     quick.snapshots.create("cold")
     assert quick.state is State.FROZEN
     quick.unfreeze()
+
+
+@pytest.mark.parametrize("broken", [NoSpace("the disk is full"), OSError(5, "Input/output error"), KeyboardInterrupt()])
+def test_what_cannot_be_restored_runs_on(
+    engine: Engine, quick: Instance, monkeypatch: pytest.MonkeyPatch, broken: BaseException
+) -> None:
+    quick.snapshots.create("one")
+    before = trees(engine)
+
+    def clone(*_: object, **__: object) -> None:
+        raise broken
+
+    monkeypatch.setattr(OverlayDriver, "clone", clone)
+    with pytest.raises(type(broken)):
+        quick.snapshots.restore("one", force=True)
+    assert quick.state is State.RUNNING
+    assert names(quick) == ["one"] and trees(engine) == before
 
 
 def test_names_are_chosen_where_none_is_said(stopped: Instance) -> None:

@@ -7,7 +7,8 @@ of these moments. Afterwards `cloison repair` and `cloison image verify` have to
                                           killed                        on a full disk
     snapshot, restore, copy, export,
     import, publish, rebuild              here                          storage/test_full_disk, test_driver_faults
-    volume create, build by a recipe,
+    volume create, volume snapshot,
+    build by a recipe,
     image import, image export            here, images/test_faults      storage/test_full_disk, images/test_faults
     rename                                here                          -
     file push                             storage/test_files            storage/test_files, test_full_disk
@@ -281,6 +282,31 @@ def test_a_volume(engine: Engine, root: Path) -> None:
     for at in each_moment(root, "volume", "create", "data", before=clean, points=ALL):
         expect_order(engine)
         assert [volume.name for volume in engine.volumes.all()] == ["data"] or at
+
+
+@pytest.mark.parametrize("what", ["create", "restore"])
+def test_a_snapshot_of_a_volume(engine: Engine, root: Path, what: str) -> None:
+    volume = engine.volumes.create("data")
+    snapshots = engine.volume_snapshots(volume)
+    file = Path(engine.volumes.path("default", "data")) / "file"
+    file.write_text("then")
+    snapshots.create("then")
+    file.write_text("now")
+
+    def clean() -> None:
+        Path(engine.volumes.path("default", "data"), "file").write_text("now")
+        for each in snapshots.list():
+            if each.name != "then":
+                snapshots.delete(each.name)
+
+    name = "new" if what == "create" else "then"
+    for at in each_moment(root, "volume", "snapshot", what, "data", name, before=clean):
+        expect_order(engine)
+        text = Path(engine.volumes.path("default", "data"), "file").read_text()
+        assert text == "now" if what == "create" else text in ("now", "then")
+        names = [each.name for each in snapshots.list()]
+        assert "then" in names
+        assert at or (text == "then" if what == "restore" else "new" in names)
 
 
 @pytest.mark.usefixtures("alone")

@@ -115,7 +115,10 @@ class Http:
         response = self._patiently(method, url, dict(headers or {}), content, is_repeated=again)
         with self._lock:
             self._open.add(response)
+            is_late = self._is_aborted  # after the answer had begun, and before `abort` could know of it
         try:
+            if is_late:
+                raise self._broken_off(url)
             yield response
         finally:
             with self._lock:
@@ -166,7 +169,7 @@ class Http:
 
     def _once(self, method: str, url: str, headers: dict[str, str], content: bytes | None) -> httpx.Response:
         if self._is_aborted:
-            raise Broken(f"the connection to {host(url)} was broken off", is_final=True)
+            raise self._broken_off(url)
         client = self._client(url)
         sent = {"User-Agent": AGENT, "Accept-Encoding": "identity", **headers}
         try:
@@ -178,6 +181,10 @@ class Http:
             raise Remote(f"{url[:80]!r} is no address of a server: {problem}") from problem
         except httpx.TransportError as problem:
             raise self._lost(url, problem) from problem
+
+    @staticmethod
+    def _broken_off(url: str) -> Broken:
+        return Broken(f"the connection to {host(url)} was broken off", is_final=True)
 
     def _lost(self, url: str, problem: httpx.TransportError) -> Remote:
         """The sentence for a connection that was not to be had, or broke."""

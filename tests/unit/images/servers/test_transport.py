@@ -112,6 +112,18 @@ def test_a_body_that_breaks_off_is_an_error(connect: Connect) -> None:
         body(response, 99, what="the manifest")
 
 
+def test_an_answer_that_begins_during_an_abort_is_not_read(connect: Connect) -> None:
+    """Nobody could break off what was not open yet; its body might never come."""
+
+    def handler(_request: httpx.Request) -> httpx.Response:
+        http.abort()
+        return httpx.Response(200, text="late")
+
+    http = connect(handler)
+    with pytest.raises(Broken, match="was broken off"), http.asked("GET", "https://h/x"):
+        pytest.fail("it is read")
+
+
 def test_after_an_abort_nothing_is_asked(connect: Connect) -> None:
     asked, handler = answers(httpx.Response(200))
     http = connect(handler)

@@ -79,8 +79,7 @@ class VolumeSnapshots:
             self._expect_free(self._engine.store, check_name(name))
         with self._engine.pools.making(self._volume.pool) as driver:
             volume = self._present()
-            with self._still(volume) as running:
-                frozen = driver.snapshot(volume.tree, is_live=True, progress=progress).frozen
+            frozen, running = self.frozen(driver, progress)
             settle(driver, frozen)
             with self._engine.store.transaction(is_durable=True) as changes:
                 self._expect_same(changes, volume)
@@ -98,7 +97,7 @@ class VolumeSnapshots:
         with self._engine.pools.making(self._volume.pool) as driver:
             volume = self._present()
             with self._stopped(volume), self._engine.volumes.unmounted(volume, is_for_good=True):
-                tree = _writable(driver, wanted.tree, volume.size, progress)
+                tree = writable(driver, wanted.tree, volume.size, progress)
                 settle(driver, tree)
                 with self._engine.store.transaction(is_durable=True) as changes:
                     self._expect_same(changes, volume)
@@ -114,6 +113,13 @@ class VolumeSnapshots:
                 changes.delete(self._volume.snapshots_key + name)
                 changes.record(f"{self._volume.pool}/{self._volume.name}", "volume-snapshot-deleted", name)
             self._engine.pools.collect(self._volume.pool)
+
+    def frozen(self, driver: Driver, progress: Progress | None = None) -> tuple[Tree, tuple[str, ...]]:
+        """What is in it now, in a frozen tree that nobody mentions yet, and who runs with it; only by who is making
+        trees of its pool."""
+        volume = self._present()
+        with self._still(volume) as running:
+            return driver.snapshot(volume.tree, is_live=True, progress=progress).frozen, running
 
     # --- within --------------------------------------------------------------------------------------------
 
@@ -176,7 +182,7 @@ class VolumeSnapshots:
             yield
 
 
-def _writable(driver: Driver, frozen: Tree, size: Size, progress: Progress | None) -> Tree:
+def writable(driver: Driver, frozen: Tree, size: Size, progress: Progress | None = None) -> Tree:
     """A tree of its own that begins as `frozen`. Trees that stack would be no directory that can be mounted: of those a
     copy is made, as of what is in use."""
     if not driver.abilities.stacks:

@@ -13,7 +13,7 @@ changes its size while nobody runs with it, or the machine is turned off.
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,7 +26,8 @@ from cloison.engine.records import DEFAULT_POOL, Record
 from cloison.engine.store import Store, Transaction
 from cloison.spec.config import Config
 from cloison.spec.driver import State
-from cloison.storage.driver import NO_LIMIT, Size, Tree
+from cloison.storage.driver import NO_LIMIT, Driver, Size, Tree
+from cloison.storage.settling import settle
 
 if TYPE_CHECKING:
     from cloison.engine.engine import Engine
@@ -174,8 +175,10 @@ class Volumes:
         size_bytes: int | None = None,
         inodes: int | None = None,
         description: str = "",
+        fill: Callable[[Driver], Tree] | None = None,
     ) -> Volume:
-        """Make one, empty and of root. Raises Exists, Invalid, Unsupported where the pool cannot limit its size."""
+        """Make one, empty and of root, or of the tree that `fill` makes. Raises Exists, Invalid, Unsupported where the
+        pool cannot limit its size."""
         size = Size(size_bytes or None, inodes or None)
         check_name(name, what="a volume")
         self._engine.pools.get(pool)
@@ -183,7 +186,9 @@ class Volumes:
         self._expect_free(self._engine.store, key, name, pool)
         with full_disk_named(self._engine.layout.data), self._engine.pools.making(pool) as driver:
             with _as_options():
-                tree = driver.create((), size)
+                tree = driver.create((), size) if fill is None else fill(driver)
+            if fill is not None:
+                settle(driver, tree)
             volume = Volume(name, tree, time.time_ns(), description, size)
             with self._engine.store.transaction() as changes:
                 self._expect_free(changes, key, name, pool)

@@ -109,6 +109,31 @@ def test_they_go_where_their_volume_goes(engine: Engine, cli: Cli, volume: Volum
     assert [entry.key for entry in engine.store.list("volume-snapshots/")] == []
 
 
+def test_a_volume_goes_to_another_pool_as_a_stream(engine: Engine, cli: Cli, volume: Volume, tmp_path: Path) -> None:
+    box = launch(engine, "box")
+    inside(box, "/bin/sh", "-c", "mkdir -m 1777 /srv/d; echo x > /srv/d/g; chown 1000:1000 /srv/d/g; ln -s d/g /srv/l")
+    assert cli("volume", "snapshot", "create", "p/data", "one").returncode == 0
+    inside(box, "/bin/sh", "-c", "rm -r /srv/d")
+    out, was = str(tmp_path / "now"), str(tmp_path / "then")
+    assert cli("volume", "export", "p/data", out).returncode == 0
+    assert cli("volume", "export", "p/data", was, "--snapshot", "one").returncode == 0
+    refused(cli("volume", "export", "p/data", out), 4, "there is a file")
+    assert cli("volume", "import", out, "now").returncode == 0
+    assert cli("volume", "import", was, "p/then").returncode == 0
+    now, then = Path(engine.volumes.path("", "now")), Path(engine.volumes.path("p", "then"))
+    assert sorted(os.listdir(now)) == ["f", "l"] and sorted(os.listdir(then)) == ["d", "f", "l"]
+    about = (then / "d/g").stat()
+    assert (about.st_uid, (then / "d").stat().st_mode & 0o7777, os.readlink(then / "l")) == (1000, 0o1777, "d/g")
+    (then / "f").write_text("may be written to")
+    before = engine.pools.driver("p").names()
+    assert len(before) == 3  # two volumes and a snapshot, and nothing that only led to them
+    refused(cli("volume", "import", out, "now"), 4, "already a volume 'now'")
+    Path(out).write_bytes(Path(out).read_bytes()[:-40])
+    refused(cli("volume", "import", out, "p/broken"), 2, "damaged")
+    assert engine.pools.driver("p").names() == before
+    assert [each.name for each in engine.volumes.all()] == ["now", "data", "then"]
+
+
 def test_names_that_cannot_be_are_refused_and_nothing_is_made(engine: Engine, cli: Cli, volume: Volume) -> None:
     assert cli("volume", "snapshot", "create", "p/data", "one").returncode == 0
     before = engine.pools.driver("p").names()

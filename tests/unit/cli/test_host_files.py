@@ -24,9 +24,9 @@ def test_what_cannot_be_written_is_named(tmp_path: Path, name: str) -> None:
 
 def test_what_is_no_file_is_not_imported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
-    with pytest.raises(Invalid, match="is a directory"), import_._opened(str(tmp_path)):
+    with pytest.raises(Invalid, match="is a directory"), import_.opened(str(tmp_path)):
         pass
-    with pytest.raises(Invalid, match="cannot be read: Not a directory"), import_._opened(f"{tmp_path}/file/x"):
+    with pytest.raises(Invalid, match="cannot be read: Not a directory"), import_.opened(f"{tmp_path}/file/x"):
         pass
 
 

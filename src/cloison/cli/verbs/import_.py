@@ -46,15 +46,16 @@ def command(
     It has its own name again, or NAME. An export with --since brings the instance up to date that came before. Who
     wrote the file decides about its configuration and its files: import only what you trust.
     """
-    with _opened(file) as fd:
-        made = invocation.engine.import_instance(_read(fd), name, config=settings, storage=storage, force=force)
+    with opened(file) as fd:
+        made = invocation.engine.import_instance(read(fd), name, config=settings, storage=storage, force=force)
     if made.config.security.privileged:
         invocation.note(f"{made.name} is privileged, as the export says: root inside is root of the host")
     click.echo(made.name)
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
+def opened(path: str) -> Iterator[int]:
+    """A descriptor of the file, or of the standard input for -. Raises NotFound, Invalid."""
     if path == "-":
         yield 0
         return
@@ -66,12 +67,13 @@ def _opened(path: str) -> Iterator[int]:
         raise Invalid(f"the file {path!r} cannot be read: {problem.strerror}", path=path) from problem
     try:
         if stat.S_ISDIR(os.fstat(fd).st_mode):
-            raise Invalid(f"{path!r} is a directory, and no exported instance", path=path)
+            raise Invalid(f"{path!r} is a directory, and nothing that was exported", path=path)
         yield fd
     finally:
         os.close(fd)
 
 
-def _read(fd: int) -> Iterator[bytes]:
+def read(fd: int) -> Iterator[bytes]:
+    """What can be read from a descriptor, up to its end."""
     while chunk := os.read(fd, _CHUNK):
         yield chunk

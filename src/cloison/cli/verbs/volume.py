@@ -1,11 +1,13 @@
 """`cloison volume`: files that outlive instances, and that several may have at once."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from cloison.base import units
+from cloison.base.errors import Exists, Usage
 from cloison.cli import completing
 from cloison.cli.invocation import Invocation, for_each
 from cloison.cli.table import aligned, listed, shows_colours
@@ -132,6 +134,60 @@ def _rm(invocation: Invocation, names: tuple[str, ...]) -> int:
     """Remove volumes that nobody uses, with all that is in them."""
     volumes = invocation.engine.volumes
     return for_each(names, lambda name: volumes.remove(volumes.get(name)))
+
+
+@command.command(
+    "export",
+    cls=Verb,
+    examples=(
+        "cloison volume export data data.volume",
+        "cloison volume export data - | ssh other cloison volume import - data",
+    ),
+)
+@_volume
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option("--snapshot", default="", metavar="SNAPSHOT", help="What was in it then.")
+@click.option("-f", "--force", is_flag=True, help="Write over a file that there is.")
+@pass_invocation
+def _export(invocation: Invocation, name: str, file: str, snapshot: str, *, force: bool) -> None:
+    """Write what is in a volume as one stream; - is the standard output.
+
+    Instances that run with it are held still for a moment.
+    """
+    from cloison.cli.host_files import write, write_whole
+    from cloison.engine import volume_transfer
+
+    if file == "-" and sys.stdout.isatty():
+        raise Usage("this is no terminal's matter", hint="write it into a file, or into a pipe")
+    if file != "-" and not force and os.path.exists(file):
+        raise Exists(f"there is a file {file!r} already", hint="choose another name, or use --force", path=file)
+    volume = invocation.engine.volumes.get(name)
+    with volume_transfer.exported(invocation.engine, volume, snapshot) as chunks:
+        if file == "-":
+            write(1, chunks)
+        else:
+            write_whole(file, chunks, 0o600)
+
+
+@command.command("import", cls=Verb, examples=("cloison volume import data.volume fast/data --size 10G",))
+@click.argument("file", type=click.Path(allow_dash=True))
+@_volume
+@_size
+@_inodes
+@pass_invocation
+def _import(invocation: Invocation, file: str, name: str, size_bytes: int | None, inodes: int | None) -> None:
+    """Make a volume of what `volume export` wrote, in a pool of any driver.
+
+    Who wrote the file decides about its files: import only what you trust.
+    """
+    from cloison.cli.verbs.import_ import opened, read
+    from cloison.engine import volume_transfer
+
+    pool, _slash, own = name.rpartition("/")
+    with opened(file) as fd:
+        volume_transfer.imported(
+            invocation.engine, read(fd), own, pool or "default", size_bytes=size_bytes, inodes=inodes
+        )
 
 
 command.add_command(volume_snapshot.group)

@@ -1,9 +1,13 @@
 """Images that other programs made are taken in, and those that are written are read by them: with the same id."""
 
+import gzip
 import hashlib
+import io
 import json
 import os
+import platform
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -190,6 +194,36 @@ def test_an_image_for_several_platforms_is_taken_for_this_one(engine: Engine, sy
     assert take(engine, layout, name="many:1").command == ("/amd64",)
     other = take(engine, layout, name="many:arm", platform="linux/arm64")
     assert (other.command, other.architecture) == (("/arm64",), "arm64")
+
+
+@pytest.mark.parametrize("way", ["file", "stream"])
+@pytest.mark.parametrize("config_name", ["sha256:{}", "config.json", "{}.json"])
+def test_an_archive_of_docker_made_by_others_is_no_root_file_system(
+    engine: Engine, archive: Path, tmp_path: Path, config_name: str, way: str
+) -> None:
+    plain = archive.read_bytes()
+    packed, diff_id = gzip.compress(plain), f"sha256:{hashlib.sha256(plain).hexdigest()}"
+    config = json.dumps(
+        {
+            "architecture": platform.machine().replace("x86_64", "amd64"),
+            "os": "linux",
+            "config": {"Cmd": ["/bin/serve"]},
+            "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+        }
+    ).encode()
+    name = config_name.format(hashlib.sha256(config).hexdigest())
+    layer = f"{hashlib.sha256(packed).hexdigest()}.tar.gz"
+    manifest = json.dumps([{"Config": name, "RepoTags": ["tools/web:1"], "Layers": [layer]}]).encode()
+    with tarfile.open(tmp_path / "web.tar", "w") as out:
+        for member, content in ((name, config), (layer, packed), ("manifest.json", manifest)):
+            info = tarfile.TarInfo(member)
+            info.size = len(content)
+            out.addfile(info, io.BytesIO(content))
+    path = tmp_path / "web.tar"
+    (image,) = import_images(engine, iter([path.read_bytes()]) if way == "stream" else str(path))
+    assert (image.names, image.command) == (("tools/web:1",), ("/bin/serve",))
+    assert image.id == f"sha256:{hashlib.sha256(config).hexdigest()}"
+    assert engine.images.layers_of(image)[0].diff_id == diff_id
 
 
 # --- root file systems -----------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ from cloison.kernel import paths
 if TYPE_CHECKING:
     from cloison.images.store import ImageStore
 
-_BLOB = re.compile(r"blobs(/.*)?|[0-9a-f]{64}(/.*|\.json|\.tar)?|oci-layout|(index|manifest)\.json|repositories")
+_BLOB = re.compile(  # "sha256:…" and ….tar.gz are of crane, ko and kaniko, config.json is of jib
+    r"blobs(/.*)?|(sha256:)?[0-9a-f]{64}(/.*|\.json|\.tar(\.gz)?)?|oci-layout|(index|manifest|config)\.json|repositories"
+)
 _BESIDE = frozenset({"metadata.yaml", "templates", "config", "create-message", "config-user", "backup.yaml"})
 _OPENVZ = re.compile(r"([a-z]+)-([0-9][0-9.]*|[a-z]+)-(x86_64|amd64|x86|i386|i686|aarch64|arm64)(?:-([a-z0-9._-]+))?")
 _MACHINES = {"x86_64": "amd64", "x86": "i386", "i686": "i386", "aarch64": "arm64"}

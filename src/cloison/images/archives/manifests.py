@@ -81,7 +81,7 @@ def _merged(each: Iterator[Found]) -> tuple[Found, ...]:
 def _saved(bundle: Bundle, content: bytes) -> Iterator[Found]:
     for one in _decoded(content, tuple[_Saved, ...], "manifest.json"):
         config = _needed(bundle, one.config)
-        digits = one.config.rpartition("/")[2].removesuffix(".json")
+        digits = one.config.rpartition("/")[2].removesuffix(".json").removeprefix("sha256:")
         if len(digits) == 64:
             _check(config, f"sha256:{digits}", one.config)
         yield Found(tuple(one.repo_tags or ()), config, tuple(one.layers or ()))

@@ -83,9 +83,10 @@ def load(store: Store | Transaction, pool: str, name: str) -> Volume:
     pool = pool or DEFAULT_POOL
     entry = store.get(f"{VOLUMES}{pool}/{name}") if (pool + name).isascii() else None
     if entry is None:
+        path = name if pool == DEFAULT_POOL else f"{pool}/{name}"
         raise NotFound(
             f"there is no volume {name!r} in the storage pool {pool}",
-            hint=f"`cloison volume ls` lists all of them; `cloison volume create {name}` makes it",
+            hint=f"`cloison volume ls` lists all of them; `cloison volume create {path}` makes it",
             name=name,
             pool=pool,
         )

@@ -283,6 +283,8 @@ def test_what_names_a_volume_that_is_not_there_is_refused(cli: Cli, engine: Engi
         3,
         "no volume 'none'",
     )
+    engine.pools.create("other", "dir")
+    refused(cli("volume", "info", "other/none"), 3, "no volume 'none'", "volume create other/none")
     engine.create("busybox", "plain", config=QUICK)
     refused(cli("copy", "plain", "new", "--set", "mounts.m.source=none", "--set", "mounts.m.target=/srv"), 3, "'none'")
     assert [each.name for each in engine.instances()] == ["plain"]

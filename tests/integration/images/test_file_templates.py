@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cloison import Engine
+from cloison import Engine, Invalid
 from cloison.engine.image_archives import import_images
 from tests.integration.images.conftest import ran
 
@@ -108,3 +108,15 @@ def test_templates_ask_for_what_is_set_until_the_first_start(engine: Engine, ima
     web = copy
     assert read("/etc/asked") == "nothing\n"
     copy.stop(force=True)
+
+
+def test_a_template_that_is_no_small_text_is_refused(engine: Engine) -> None:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, text in {**FILES, "templates/seed.tpl": "x" * (1 << 20), "rootfs/etc/motd": ""}.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(text)
+            archive.addfile(info, io.BytesIO(text.encode()))
+    with pytest.raises(Invalid, match=r"templates/seed\.tpl of the archive has a MiB or more"):
+        import_images(engine, iter([out.getvalue()]), name="templated")
+    assert engine.images.images() == ()

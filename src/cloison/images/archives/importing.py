@@ -266,7 +266,8 @@ def _metadata(found: Mapping[str, bytes], rootfs: str) -> Metadata:
 
 
 def _beside(place: str) -> dict[str, bytes]:
-    """The small files beside `rootfs` in a directory, those of `templates` too."""
+    """The small files beside `rootfs` in a directory, those of `templates` too; what is no file is as if it were not
+    there. Raises Invalid for one that is not small."""
     found: dict[str, bytes] = {}
     with paths.held(place) as root:
         names = [name for name in os.listdir(place) if name in _BESIDE]
@@ -275,6 +276,11 @@ def _beside(place: str) -> dict[str, bytes]:
         for name in names:
             with contextlib.suppress(OSError):
                 found[name] = paths.read_in_root(root, name)
+            if len(found.get(name, b"")) >= paths.MAX_FILE:
+                raise Invalid(
+                    f"{name} of the archive has a MiB or more, and metadata and templates are small texts",
+                    hint="pack such a file into the root file system",
+                )
     return found
 
 

@@ -44,7 +44,6 @@ class Blob(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     media_type: str
     digest: str
     size: int
-    urls: tuple[str, ...] = ()
     platform: Platform | None = None
     annotations: dict[str, str] = {}
 

@@ -22,6 +22,7 @@ from bench.processes import ENVIRONMENT, found
 KEPT = Path(__file__).resolve().parent.parent / "build" / "bench"
 CGROUPS = Path("/sys/fs/cgroup")
 # Parents that the neighbours make in every hierarchy and do not take away; removed where they are empty.
+_CGROUP_DEPTH = 4
 THEIR_CGROUPS = ("lxc.pivot", "docker", "libpod_parent")
 LXC_LOCKS = Path("/run/lxc/lock")
 ALONE = "nics.eth0.type=empty"
@@ -124,9 +125,10 @@ def processes(fits: Callable[[str], bool]) -> list[tuple[int, str]]:
 
 
 def _cgroups(mark: str) -> list[Path]:
-    return [
-        directory
-        for pattern in ("*", "*/*", "*/*/*", "*/*/*/*")
-        for directory in CGROUPS.glob(pattern)
-        if directory.is_dir() and (mark in str(directory) or not {*directory.parts}.isdisjoint(THEIR_CGROUPS))
-    ]
+    """Four levels deep; groups of others may vanish meanwhile, which os.walk passes over."""
+    found = []
+    for top, names, _files in os.walk(CGROUPS):
+        found += [Path(top, name) for name in names]
+        if len(Path(top).relative_to(CGROUPS).parts) >= _CGROUP_DEPTH - 1:
+            names.clear()
+    return [each for each in found if mark in str(each) or not {*each.parts}.isdisjoint(THEIR_CGROUPS)]

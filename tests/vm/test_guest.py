@@ -12,7 +12,7 @@ pytestmark = [
     pytest.mark.needs_qemu,
     pytest.mark.slow,
     pytest.mark.flaky(reruns=0),  # it does so itself, by the test
-    pytest.mark.timeout(3300),  # the guest has a deadline of its own; two images may have to be built
+    pytest.mark.timeout(3900),  # the guest has a deadline of its own; two images may have to be built
 ]
 FEWEST = 150  # of the tests that pass; a selection that no longer selects would pass too
 

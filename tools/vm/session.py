@@ -23,7 +23,7 @@ PROMISED: Final = (
 )
 PROMISED_TOO: Final = ("needs_systemd_host", "needs_userns", "debian")
 PATIENCE: Final = 5.0  # emulation makes programs about ten times slower; deadlines of tests are generous already
-DEADLINE_S: Final = 2400.0
+DEADLINE_S: Final = 3000.0
 NEEDED: Final = {"qemu-system-x86_64": "qemu-system-x86", "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs"}
 
 

@@ -37,7 +37,13 @@ def beside_payload(call: Callable[[], int]) -> int:
 def sentence(problem: CloisonError) -> str:
     """The error as text: what, what to do, and the code that scripts match on."""
     hint = f"\n  hint: {problem.hint}" if problem.hint else ""
-    return f"cloison: {problem.sentence}{hint}      [{problem.code}]"
+    text = f"cloison: {problem.sentence}{hint}      [{problem.code}]"
+    lines = text.split("\n")
+    if not all(map(str.isprintable, lines)):
+        from cloison.cli.table import printable
+
+        lines = list(map(printable, lines))
+    return "\n".join(lines)
 
 
 def _as_known(problem: BaseException) -> CloisonError:

@@ -29,9 +29,16 @@ def painted(text: str, ink: Ink | None) -> str:
     return f"{ink}{text}{Ink.PLAIN}" if ink else text
 
 
+def printable(text: str) -> str:
+    """Text on one line, in which nothing commands a terminal: images, imports and guests say much of what is shown."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, is_bold: bool = False) -> str:
     """The rows below their header, in columns; the header bold for a terminal."""
-    lines = [header, *rows]
+    lines = [header, *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     texts[0] = painted(texts[0], Ink.BOLD if is_bold else None)
@@ -41,4 +48,4 @@ def aligned(header: Sequence[str], rows: Sequence[Sequence[str]], *, is_bold: bo
 def listed(pairs: Sequence[tuple[str, str]], *, indent: str = "  ") -> str:
     """Names and values in two columns."""
     width = max((len(name) for name, _ in pairs), default=0)
-    return "".join(f"{indent}{name:{width}}  {value}\n" for name, value in pairs)
+    return "".join(f"{indent}{name:{width}}  {printable(value)}\n" for name, value in pairs)

@@ -8,7 +8,7 @@ import click
 from cloison.base.units import format_size, parse_duration
 from cloison.cli import calls, completing
 from cloison.cli.invocation import Invocation, for_each
-from cloison.cli.table import aligned, listed, shows_colours
+from cloison.cli.table import aligned, listed, printable, shows_colours
 from cloison.cli.verb import Verb, as_json, name_argument, pass_invocation
 
 if TYPE_CHECKING:
@@ -181,11 +181,6 @@ def _run_due(invocation: Invocation, *, as_json: bool) -> None:
         _show_json(done)
         return
     click.echo("".join(f"{each.what:8} {each.instance}/{each.name}\n" for each in done), nl=False)
-
-
-def printable(path: str) -> str:
-    """A path on one line, whatever a guest has put into it."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in path)
 
 
 def _show_json(value: Any) -> None:

@@ -10,7 +10,7 @@ import re
 
 from cloison.base.errors import CloisonError, Invalid, Kernel, NoSpace, NotFound, Unsupported
 from cloison.kernel.abi import RLIMITS
-from cloison.plan.mount_steps import Fsmount, MountSetattr
+from cloison.plan.mount_steps import Fsmount, MountSetattr, MoveMount
 from cloison.plan.mounts import MAPPING
 from cloison.plan.network_steps import Netlink, NetlinkIn, NetlinkOn, Run
 from cloison.plan.plan import Action, Plan
@@ -231,6 +231,8 @@ def _known(step: Step, error: int) -> tuple[type[CloisonError], str]:
         return Unsupported, "overlayfs cannot use these directories; " + _CHECK
     if isinstance(step, DeviceFilter) and error in (errno.EINVAL, errno.ENOSYS, errno.EPERM):
         return Unsupported, "this kernel takes no eBPF program for devices (CONFIG_CGROUP_BPF); " + _CHECK
+    if isinstance(step, MoveMount) and step.create and error in (errno.EINVAL, errno.ENOTDIR):
+        return Invalid, "a directory goes over a directory, a file over a file: choose another target"
     if isinstance(step, OpenPty) and error == errno.EPERM:
         return Kernel, "limits.devices has to allow terminals: c 5:2 rw and c 136:* rw"
     if error in (errno.ENOSYS, errno.EOPNOTSUPP):

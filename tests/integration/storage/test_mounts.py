@@ -223,6 +223,14 @@ def test_what_is_plugged_in_for_the_time_being_is_gone_after_a_restart(quick: In
     assert quick.mounts.list() == ()
 
 
+def test_a_directory_over_a_file_is_refused_with_what_to_do(cli: Cli, quick: Instance, shared: Path) -> None:
+    (shared / "file").write_text("x")
+    for source, target in ((shared, "/etc/hosts"), (shared / "file", "/tmp")):
+        words = ("mount", "add", "quick", "m", f"source={source}", f"target={target}")
+        refused(cli(*words), 2, f"mount {target}", "choose another target")
+    assert quick.mounts.list() == ()
+
+
 def test_what_is_stored_for_the_next_start_is_there_then(quick: Instance, shared: Path) -> None:
     quick.mounts.add("m", f"source={shared}", "target=/srv", scope="next-start")
     assert mounts_of(quick, "/srv") == []

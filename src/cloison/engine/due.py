@@ -47,7 +47,12 @@ def _expire(engine: "Engine", record: Record, now_ns: int) -> list[DueSnapshot]:
     gone = []
     for snapshot in stored.load_all(engine.store, record.id):
         if snapshot.expires_ns and snapshot.expires_ns <= now_ns:
-            Instance(engine, record).snapshots.delete(snapshot.name)
+            try:
+                Instance(engine, record).snapshots.delete(snapshot.name)
+            except NotFound:
+                if any(each.name == snapshot.name for each in stored.load_all(engine.store, record.id)):
+                    raise
+                continue  # another has been faster
             gone.append(DueSnapshot(record.name, snapshot.name, "expired"))
     return gone
 

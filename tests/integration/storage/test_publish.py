@@ -9,7 +9,8 @@ import pytest
 
 import cloison
 from cloison import Engine, Exists, Instance, Invalid, NotFound, State, WrongState
-from cloison.engine import due
+from cloison.engine import due, snapshot_records
+from cloison.engine.store import Store
 from tests.integration.conftest import Cli, inside, refused
 from tests.integration.storage.conftest import mounted
 from tests.integration.storage.test_snapshots import add_pool, names, trees, write
@@ -139,6 +140,23 @@ def test_two_timers_at_once_make_one(engine: Engine, box: Instance) -> None:
         other.join()
     assert sorted(done) == [0, 0, 0, 1]
     assert len(names(box)) == 1
+
+
+def test_two_timers_at_once_delete_one(engine: Engine, box: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    box.snapshots.create("old", expires_s=1)
+    box.snapshots.create("older", expires_s=1)
+    listed = snapshot_records.load_all
+
+    def overtaken(store: Store, instance_id: str) -> tuple[snapshot_records.SnapshotRecord, ...]:
+        """What was there until another timer had its turn."""
+        found = listed(store, instance_id)
+        monkeypatch.undo()
+        box.snapshots.delete("old")
+        return found
+
+    monkeypatch.setattr(snapshot_records, "load_all", overtaken)
+    assert [each.name for each in due.run(engine, time.time_ns() + HOUR_NS)] == ["older"]
+    assert names(box) == []
 
 
 def test_one_that_fails_does_not_keep_others_from_their_turn(engine: Engine, box: Instance) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.disk import full_disk_named
+from cloison.base.errors import Unsupported
 from cloison.base.ids import check_name, new_id
 from cloison.engine import acceptance, claims, disk_limits, identity
 from cloison.engine.records import Record, Runner
@@ -55,6 +56,7 @@ def create(
 
         mounts.accept(engine, wanted, before=Config())
     found = engine.image(image, options=options, progress=progress)
+    expect_runnable(found)
     made = make(engine, found, name or _free_name(engine), wanted, storage, progress)
     if wanted.nics:
         engine.names_changed({made.name})
@@ -118,6 +120,19 @@ def of_image(record: Record, image: "Image") -> Record:
         runner=runner,
         is_copy=False,
     )
+
+
+def expect_runnable(image: "Image") -> None:
+    """Raise Unsupported for an image that is for other processors than this machine's."""
+    from cloison.images import architecture
+
+    if not architecture.runs_here(image.architecture):
+        raise Unsupported(
+            f"the image {image.names[0] if image.names else image.digest[:19]} is for {image.architecture}, and this"
+            f" machine is {architecture.host_architecture()}",
+            hint="take one that is for this machine; or apt-get install qemu-user-static, and the kernel runs others",
+            architecture=image.architecture,
+        )
 
 
 def fill(engine: "Engine", record: Record, image: "Image") -> None:

@@ -234,12 +234,13 @@ class Pools:
 
     @staticmethod
     def uses(image: "Image", images: "Iterable[Image]", mentioned: Iterable[Tree]) -> bool:
-        """Whether trees need an image: they are over it, or over a layer that no other of `images` has. The base of an
-        image that was derived from it is not in use by what was made from the base."""
-        others = {layer for each in images if each.digest != image.digest for layer in each.layers}
-        own = set(image.layers) - others
+        """Whether trees need an image: they are over it, and no other of `images` has the same layers; or over a layer
+        that no other has. An image that was derived from a base is not in use by what was made from the base."""
+        others = tuple(each.layers for each in images if each.digest != image.digest)
+        own = set(image.layers).difference(*others)
+        is_alone = image.layers not in others
         below = (tuple(path for path in tree.lower if path[0] == "/") for tree in mentioned)
-        return any(layers == image.layers or not own.isdisjoint(layers) for layers in below if layers)
+        return any((is_alone and layers == image.layers) or not own.isdisjoint(layers) for layers in below if layers)
 
     @contextlib.contextmanager
     def directories(self, record: Record) -> Iterator[RootLayers]:

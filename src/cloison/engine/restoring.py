@@ -109,6 +109,7 @@ def rebuild(engine: "Engine", instance: "Instance", image: "Image", *, force: bo
     started again, with `force` only."""
     from cloison.engine import creating
 
+    creating.expect_runnable(image)
     with _stopped(engine, instance, "be rebuilt", "rebuilt", force=force), instance.command("rebuild"):
         instance.expect_stopped("be rebuilt", hint="stop it first, or use --force")
         before = instance.adopted()

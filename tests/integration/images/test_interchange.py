@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from cloison import Engine, Image
-from cloison.base.errors import Invalid
+from cloison.base.errors import Invalid, Unsupported
 from cloison.engine.image_archives import export_image, import_images, verify_images
+from cloison.images.architecture import host_architecture, runs_here
 from tests.integration.conftest import installation
 from tests.integration.images.conftest import Cli, Docker, portrait, ran
 
@@ -194,6 +195,10 @@ def test_an_image_for_several_platforms_is_taken_for_this_one(engine: Engine, sy
     assert take(engine, layout, name="many:1").command == ("/amd64",)
     other = take(engine, layout, name="many:arm", platform="linux/arm64")
     assert (other.command, other.architecture) == (("/arm64",), "arm64")
+    if host_architecture() == "amd64" and not runs_here("arm64"):
+        with pytest.raises(Unsupported, match="the image many:arm is for arm64, and this machine is amd64"):
+            engine.create("many:arm", "foreign", config=["nics.eth0.type=empty"])
+        assert engine.instances() == ()
 
 
 @pytest.mark.parametrize("way", ["file", "stream"])

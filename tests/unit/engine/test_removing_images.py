@@ -54,3 +54,8 @@ def test_an_image_is_in_use_by_what_is_over_it(layers: tuple[str, ...], over: tu
 def test_a_layer_that_no_other_image_has_is_in_use_by_whatever_is_over_it() -> None:
     images: Any = [SimpleNamespace(digest="sha256:1", layers=OTHER)]
     assert Pools.uses(images[0], images, [Tree("p", "t", BASE)])
+
+
+def test_of_two_images_with_the_same_files_one_may_go() -> None:
+    images: Any = [SimpleNamespace(digest=digest, layers=OTHER) for digest in ("sha256:1", "sha256:2")]
+    assert not Pools.uses(images[0], images, [Tree("p", "t", OTHER)])

@@ -7,6 +7,7 @@ has its snapshot is written together with that. One that was missed, as the mach
 """
 
 import time
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -26,15 +27,22 @@ if TYPE_CHECKING:
 UP = (State.RUNNING, State.FROZEN)
 
 
-def run(engine: "Engine", now_ns: int = 0) -> tuple[DueSnapshot, ...]:
-    """Do it for every instance; what was done. Raises the first error, after all others have had their turn."""
+def _nobody(_done: DueSnapshot) -> None:
+    """Nobody wants to hear of it."""
+
+
+def run(engine: "Engine", now_ns: int = 0, told: Callable[[DueSnapshot], object] = _nobody) -> tuple[DueSnapshot, ...]:
+    """Do it for every instance; what was done, which `told` also hears of at once. Raises the first error, after all
+    others have had their turn."""
     now = now_ns or time.time_ns()
     done: list[DueSnapshot] = []
     failed: list[CloisonError] = []
     for record in records.load_all(engine.store):
         for act in (_expire, _make):
             try:
-                done += act(engine, record, now)
+                for each in act(engine, record, now):
+                    done.append(each)
+                    told(each)
             except CloisonError as problem:
                 is_gone = isinstance(problem, NotFound) and engine.store.get(f"instances/{record.id}") is None
                 failed += [] if is_gone else [problem]
@@ -43,8 +51,7 @@ def run(engine: "Engine", now_ns: int = 0) -> tuple[DueSnapshot, ...]:
     return tuple(done)
 
 
-def _expire(engine: "Engine", record: Record, now_ns: int) -> list[DueSnapshot]:
-    gone = []
+def _expire(engine: "Engine", record: Record, now_ns: int) -> Iterator[DueSnapshot]:
     for snapshot in stored.load_all(engine.store, record.id):
         if snapshot.expires_ns and snapshot.expires_ns <= now_ns:
             try:
@@ -53,27 +60,26 @@ def _expire(engine: "Engine", record: Record, now_ns: int) -> list[DueSnapshot]:
                 if any(each.name == snapshot.name for each in stored.load_all(engine.store, record.id)):
                     raise
                 continue  # another has been faster
-            gone.append(DueSnapshot(record.name, snapshot.name, "expired"))
-    return gone
+            yield DueSnapshot(record.name, snapshot.name, "expired")
 
 
-def _make(engine: "Engine", record: Record, now_ns: int) -> list[DueSnapshot]:
+def _make(engine: "Engine", record: Record, now_ns: int) -> Iterator[DueSnapshot]:
     wanted = record.config.snapshots
     if not wanted.schedule:
-        return []
+        return
     now = datetime.fromtimestamp(now_ns / 1e9)
     moment = schedule.parse(wanted.schedule).latest(now)
     moment_ns = round(moment.timestamp()) * 1_000_000_000 if moment is not None else 0
     if moment_ns <= stored.moment_of(engine.store, record):
-        return []
+        return
     instance = Instance(engine, record)
     if not wanted.stopped and instance.state not in UP:
-        return []
+        return
     try:
         made = instance.snapshots.create(_free(engine, record, name_at(wanted.pattern, now)), scheduled_ns=moment_ns)
     except Exists:
-        return []  # another has been faster
-    return [DueSnapshot(record.name, made.name, "made")]
+        return  # another has been faster
+    yield DueSnapshot(record.name, made.name, "made")
 
 
 def _free(engine: "Engine", record: Record, name: str) -> str:

@@ -193,12 +193,12 @@ class Engine:
         restoring.rebuild(self, instance, found, force=force, progress=progress)
         return instance
 
-    def run_due(self) -> "tuple[DueSnapshot, ...]":
-        """Make the snapshots that are due by their schedules, and delete those that have expired; what was done. For a
-        timer. Raises the first error, after all others have had their turn."""
+    def run_due(self, told: "Callable[[DueSnapshot], object] | None" = None) -> "tuple[DueSnapshot, ...]":
+        """Make the snapshots that are due by their schedules, and delete those that have expired; what was done, which
+        `told` also hears of at once. For a timer. Raises the first error, after all others have had their turn."""
         from cloison.engine import due
 
-        return due.run(self)
+        return due.run(self, told=told) if told else due.run(self)
 
     def export(
         self,

@@ -163,9 +163,11 @@ def test_one_that_fails_does_not_keep_others_from_their_turn(engine: Engine, box
     for name in ("a", "b"):
         engine.create("busybox", name, config=(*INIT, "snapshots.schedule=@hourly", "snapshots.stopped=true"))
     os.rename(trees_of(engine, "a"), f"{trees_of(engine, 'a')}.away")
+    told: list[str] = []
     with pytest.raises(NotFound):
-        due.run(engine, time.time_ns() + HOUR_NS)
+        due.run(engine, time.time_ns() + HOUR_NS, lambda each: told.append(each.instance))
     assert len(names(engine.get("b"))) == 1
+    assert told == ["b"]
     os.rename(f"{trees_of(engine, 'a')}.away", trees_of(engine, "a"))
     with pytest.raises(Exists):
         engine.create("busybox", "a")

@@ -12,7 +12,7 @@ from cloison.cli.table import aligned, listed, printable, shows_colours
 from cloison.cli.verb import Verb, as_json, name_argument, pass_invocation
 
 if TYPE_CHECKING:
-    from cloison.engine.results import SnapshotInfo
+    from cloison.engine.results import DueSnapshot, SnapshotInfo
 
 _snapshot_argument = click.argument("snapshot", shell_complete=completing.snapshots)
 
@@ -176,11 +176,14 @@ def _run_due(invocation: Invocation, *, as_json: bool) -> None:
 
     For a timer, as often as one likes: contrib/systemd has one. What is due is said by snapshots.schedule.
     """
-    done = invocation.engine.run_due()
-    if as_json:
-        _show_json(done)
+    if not as_json:
+        invocation.engine.run_due(lambda each: click.echo(f"{each.what:8} {each.instance}/{each.name}"))
         return
-    click.echo("".join(f"{each.what:8} {each.instance}/{each.name}\n" for each in done), nl=False)
+    done: list[DueSnapshot] = []
+    try:
+        invocation.engine.run_due(done.append)
+    finally:
+        _show_json(done)  # also where one of them failed
 
 
 def _show_json(value: Any) -> None:

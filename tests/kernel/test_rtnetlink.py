@@ -309,6 +309,18 @@ def test_routes_come_and_go(host: Namespace, port: int, route: Route, expected: 
     assert refusal(host, netlink.delete_route(route)).errno == errno.ESRCH
 
 
+def test_a_route_comes_beside_that_of_a_router(host: Namespace, port: int) -> None:
+    """One that a router advertisement has made, in the moment before."""
+    route = Route(to="::/0", via="fd00:9::1", device=6)
+    send(host, netlink.add_address(6, "fd00:9::2/64", is_nodad=True))
+    host.run("ip", "-6", "route", "add", "default", "via", "fe80::1", "dev", "p1", "proto", "ra")
+    assert refusal(host, netlink.add_route(route)).errno == errno.EEXIST
+    send(host, netlink.add_route(route, is_beside=True))
+    shown = host.run("ip", "-6", "route", "show", "default")
+    assert "via fe80::1 " in shown and "via fd00:9::1 " in shown
+    assert refusal(host, netlink.add_route(route, is_beside=True)).errno == errno.EEXIST  # the same once more
+
+
 def test_a_route_in_a_table_of_its_own(host: Namespace, port: int) -> None:
     route = Route(to="10.53.0.0/16", device=6, table=4711, protocol=routes.RTPROT_BOOT)
     send(host, netlink.add_route(route))

@@ -423,7 +423,10 @@ def _as_it_was(interface: Interface, altname: str) -> Iterator[NetlinkOn]:
 
 
 def _inside(interface: Interface, index: int) -> list[Message]:
-    """By the index, since who is there may have renamed it already. First up: an address has its route only then."""
+    """By the index, since who is there may have renamed it already. First up: an address has its route only then.
+
+    From that moment on routers may be heard, and have the kernel make a default route of their own, with the metric
+    that any route of IPv6 has: ours comes beside it."""
     if interface.type in PAIRS:
         up = netlink.set_link(index, is_up=True)
     elif interface.type == PHYS:
@@ -431,7 +434,7 @@ def _inside(interface: Interface, index: int) -> list[Message]:
     else:
         up = netlink.set_link(index, is_up=True, name=interface.name)
     addresses = [netlink.add_address(index, each, is_nodad=":" in each) for each in _addresses(interface)]
-    return [up, *addresses, *(netlink.add_route(each) for each in _routes(interface, index))]
+    return [up, *addresses, *(netlink.add_route(each, is_beside=":" in each.to) for each in _routes(interface, index))]
 
 
 def _inside_words(interface: Interface) -> list[str]:

@@ -11,7 +11,7 @@ import msgspec
 
 from cloison.base.errors import Invalid
 from cloison.kernel.netlink.inet import AF_INET, broadcast, family, packed, split
-from cloison.kernel.netlink.wire import NEW, PUT, Encoder, Message
+from cloison.kernel.netlink.wire import NEW, NLM_F_CREATE, PUT, Encoder, Message
 
 IFADDRMSG = struct.Struct("=BBBBi")  # family, prefix length, flags, scope, index
 RTMSG = struct.Struct(
@@ -68,9 +68,11 @@ def delete_address(index: int, address: str) -> Message:
     return _address(index, address, 0).message(RTM_DELADDR)
 
 
-def add_route(route: Route, *, is_replacing: bool = False) -> Message:
-    """Add a route. One to the same place with the same metric is EEXIST, or with `is_replacing` replaced."""
-    return _route(route, _scope(route)).message(RTM_NEWROUTE, PUT if is_replacing else NEW)
+def add_route(route: Route, *, is_replacing: bool = False, is_beside: bool = False) -> Message:
+    """Add a route. One to the same place with the same metric is EEXIST; or with `is_replacing` replaced, or, of IPv6,
+    with `is_beside` no error where it is another one."""
+    flags = PUT if is_replacing else NLM_F_CREATE if is_beside else NEW
+    return _route(route, _scope(route)).message(RTM_NEWROUTE, flags)
 
 
 def delete_route(route: Route) -> Message:

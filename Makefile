@@ -23,7 +23,7 @@ demo: build packages-run ## Show what cloison does
 
 # What fails is run once more: the machine may have been busy with others. The closing line counts these too.
 test: build packages-run packages-test packages-vm ## Run every test
-	@$(python) -m pytest --reruns 1 --reruns-delay 1
+	@$(python) -m pytest --reruns 1 --reruns-delay 1 --durations 20 --durations-min 5
 
 # WORDS are those after `pytest`, such as WORDS='tests/integration/test_life.py -k freeze'.
 test-vm: build packages-vm ## Run the tests marked `guest` on pure cgroup v2, in a Debian 12 under QEMU

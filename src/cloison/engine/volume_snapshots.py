@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cloison.base.errors import Busy, Exists, NotFound, WrongState
-from cloison.engine import holding
+from cloison.engine import holding, inspection
 from cloison.engine.snapshot_records import check_name
 from cloison.engine.store import Store, Transaction
 from cloison.engine.volumes import Volume, load, put, users
@@ -38,6 +38,21 @@ class VolumeSnapshot(msgspec.Struct, frozen=True, omit_defaults=True):
     created_ns: int
     description: str = ""
     was_running: tuple[str, ...] = ()
+
+    @property
+    def info(self) -> "VolumeSnapshotInfo":
+        """As it is given out."""
+        created = inspection.timestamp(self.created_ns) or ""
+        return VolumeSnapshotInfo(self.name, created, self.description, self.was_running)
+
+
+class VolumeSnapshotInfo(msgspec.Struct, frozen=True):
+    """A snapshot as it is given out: `created` is in RFC 3339, `was_running` are the instances that ran with it."""
+
+    name: str
+    created: str
+    description: str
+    was_running: tuple[str, ...]
 
 
 _encode = msgspec.json.Encoder().encode

@@ -1,5 +1,6 @@
 """Snapshots of volumes, in pools of every driver that runs here; what is in one is seen inside, or on the host."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,6 +72,10 @@ def test_what_was_in_it_comes_back(engine: Engine, cli: Cli, volume: Volume) -> 
     assert cli("volume", "snapshot", "restore", "p/data", "one").returncode == 0
     assert (place(engine) / "f").read_text() == "first"
     said = cli("volume", "snapshot", "ls", "p/data").stdout
+    told = json.loads(cli("volume", "snapshot", "ls", "p/data", "--json").stdout)[0]
+    assert set(told) == {"name", "created", "description", "was_running"}
+    assert (told["name"], told["description"], told["was_running"]) == ("one", "the first", [])
+    assert told["created"] in said
     assert [line.split()[0] for line in said.splitlines()] == ["NAME", "one", "snap0"] and "the first" in said
     assert cli("volume", "snapshot", "delete", "p/data", "one", "snap0").returncode == 0
     assert len(engine.pools.driver("p").names()) == 1

@@ -1,7 +1,6 @@
 """`cloison volume snapshot`: what was in a volume at other times."""
 
 import sys
-from datetime import datetime
 
 import click
 
@@ -45,7 +44,8 @@ def _create(invocation: Invocation, name: str, snapshot: str, description: str) 
 @pass_invocation
 def _ls(invocation: Invocation, name: str, *, as_json: bool) -> None:
     """List the snapshots of a volume, the oldest first."""
-    found = invocation.engine.volume_snapshots(invocation.engine.volumes.get(name)).list()
+    known = invocation.engine.volume_snapshots(invocation.engine.volumes.get(name)).list()
+    found = [each.info for each in known]
     if as_json:
         import msgspec
 
@@ -54,7 +54,7 @@ def _ls(invocation: Invocation, name: str, *, as_json: bool) -> None:
     rows = [
         (
             each.name,
-            datetime.fromtimestamp(each.created_ns / 1e9).astimezone().strftime("%Y-%m-%d %H:%M"),
+            each.created,
             ", ".join(each.was_running) or "-",
             each.description,
         )
